@@ -1,0 +1,25 @@
+import { defineConfig } from 'vitest/config';
+
+const project = (name: string, include: string[], extra: Record<string, unknown> = {}) => ({
+  test: { name, include, testTimeout: 20_000, ...extra },
+});
+
+export default defineConfig({
+  test: {
+    passWithNoTests: false,
+    reporters: process.env.CI
+      ? ['default', ['json', { outputFile: '.cache/vitest-report.json' }]]
+      : ['default'],
+    projects: [
+      project('unit', ['test/unit/**/*.test.ts']),
+      project('contract', ['test/contract/**/*.test.ts']),
+      project('simulation', ['test/simulation/**/*.test.ts']),
+      // Real processes: they run the built program, one file at a time so that two cores are enough.
+      project('integration', ['test/integration/**/*.test.ts'], {
+        testTimeout: 180_000,
+        hookTimeout: 180_000,
+        fileParallelism: false,
+      }),
+    ],
+  },
+});
