@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { type ErrorCode, errorCodes } from '../errors.js';
+import { count, isRange, name, rangeFields, sha256, shardIndex, tensorHeader, text } from './fields.js';
+
+const errorCode = z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]);
+
+/** What the worker's bits depend on, as shared/fingerprint.ts describes it. */
+const fingerprint = z
+  .record(name, z.union([z.string().max(4_000), z.number(), z.boolean(), z.null()]))
+  .refine((record) => Object.keys(record).length <= 64, 'expected at most 64 entries');
+
+/** The answer to `setup`: the program is built and can compute. */
+const ready = z.strictObject({
+  type: z.literal('ready'),
+  manifestHash: sha256,
+  fingerprint,
+  threads: z.int().positive().max(1_024),
+  pid: count,
+  host: name,
+});
+
+/** Lengths of a partial's arrays, in elements. */
+export const partialSections = z.strictObject({
+  gradient: count,
+  sums: count,
+  moments: z.array(z.strictObject({ batchNorm: count, channels: count })).max(10_000),
+  scores: z.array(count).max(1_000),
+});
+
+export type PartialSections = z.infer<typeof partialSections>;
+
+/** Payload: the ShardPartial of the subtree `[lo, hi)` as shared/protocol/partial-payload.ts lays it out. */
+const partial = z
+  .strictObject({
+    type: z.literal('partial'),
+    round: count,
+    ...rangeFields,
+    computeMs: z.number().nonnegative(),
+    sections: partialSections,
+  })
+  .refine(isRange, 'expected lo < hi');
+
+/** Payload: one tensor per model output, the rows of shards `[lo, hi)` in order. */
+const outputs = z
+  .strictObject({
+    type: z.literal('outputs'),
+    round: count,
+    ...rangeFields,
+    computeMs: z.number().nonnegative(),
+    tensors: z.array(tensorHeader).max(1_000),
+  })
+  .refine(isRange, 'expected lo < hi');
+
+/** The worker cannot do what it was asked; `round` and `shard` where it was computing. */
+const failed = z.strictObject({
+  type: z.literal('failed'),
+  round: count.nullable(),
+  shard: shardIndex.nullable(),
+  code: errorCode,
+  message: text,
+  hint: text,
+});
+
+const heartbeat = z.strictObject({
+  type: z.literal('heartbeat'),
+  state: z.discriminatedUnion('phase', [
+    z.strictObject({ phase: z.literal('idle') }),
+    z.strictObject({ phase: z.literal('computing'), round: count, shard: shardIndex }),
+  ]),
+});
+
+/** The worker leaves on purpose; what it had to compute is free for others at once. */
+const goodbye = z.strictObject({ type: z.literal('goodbye'), reason: text });
+
+/** Everything a worker says to its coordinator. */
+export const toCoordinator = z.discriminatedUnion('type', [
+  ready,
+  partial,
+  outputs,
+  failed,
+  heartbeat,
+  goodbye,
+]);
+
+export type ToCoordinator = z.infer<typeof toCoordinator>;
+export type ToCoordinatorOf<Type extends ToCoordinator['type']> = Extract<ToCoordinator, { type: Type }>;
