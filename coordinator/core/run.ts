@@ -1,0 +1,274 @@
+import { assertNever, type ErrorCode } from '../../shared/errors.js';
+import type { ShardRange } from '../../shared/tree.js';
+import {
+  beginRound,
+  dealPending,
+  holds,
+  isComplete,
+  type RoundProgress,
+  type RoundSpec,
+  splitShards,
+  withoutWorker,
+  withStatus,
+} from './round.js';
+
+/** A worker as the run sees it. Numbers are never reused, so a number names one incarnation. */
+export interface Member {
+  readonly worker: number;
+  /** `joined`: nothing to prepare yet. `preparing`: it builds its program. `ready`: it can compute. */
+  readonly phase: 'joined' | 'preparing' | 'ready';
+  /** When it entered its phase. */
+  readonly sinceMs: number;
+  readonly lastHeardMs: number;
+}
+
+export interface RunLimits {
+  /** A worker that says nothing for so long is lost. */
+  readonly silenceMs: number;
+  /** A worker that takes longer to load its backend and build its program is lost. */
+  readonly prepareMs: number;
+  /** With no ready worker for so long, the run stops. */
+  readonly withoutWorkersMs: number;
+  /** A shard that was held by so many lost workers stops the run. */
+  readonly lossesPerShard: number;
+}
+
+export const defaultLimits: RunLimits = {
+  silenceMs: 30_000,
+  prepareMs: 120_000,
+  withoutWorkersMs: 60_000,
+  lossesPerShard: 5,
+};
+
+export type StopCause = { readonly code: ErrorCode; readonly message: string; readonly hint: string };
+
+interface Membership {
+  readonly members: ReadonlyMap<number, Member>;
+  /** Since when no worker has been ready; null while one is. */
+  readonly withoutWorkersSinceMs: number | null;
+}
+
+/** The decisions of a run: who is a member, and who computes which shard. */
+export type RunState =
+  | (Membership & { readonly phase: 'idle' })
+  | (Membership & { readonly phase: 'working'; readonly round: RoundProgress })
+  | { readonly phase: 'stopped'; readonly cause: StopCause };
+
+export type RunInput =
+  | { readonly type: 'joined'; readonly worker: number }
+  /** The worker was told what program to build. */
+  | { readonly type: 'preparing'; readonly worker: number }
+  | { readonly type: 'ready'; readonly worker: number }
+  | { readonly type: 'heard'; readonly worker: number }
+  | { readonly type: 'left'; readonly worker: number; readonly reason: string }
+  | { readonly type: 'begin'; readonly round: RoundSpec }
+  | {
+      readonly type: 'partial';
+      readonly worker: number;
+      readonly roundId: number;
+      readonly range: ShardRange;
+    }
+  | { readonly type: 'failed'; readonly worker: number; readonly cause: StopCause }
+  | { readonly type: 'tick' };
+
+export type RunEffect =
+  /** Send weights if it lacks them, the data of the shards if it lacks them, and the order to compute. */
+  | {
+      readonly type: 'compute';
+      readonly worker: number;
+      readonly roundId: number;
+      readonly range: ShardRange;
+    }
+  | { readonly type: 'accept'; readonly worker: number; readonly range: ShardRange }
+  | { readonly type: 'reject'; readonly worker: number; readonly code: 'stale_round' | 'not_assigned' }
+  | { readonly type: 'complete'; readonly roundId: number }
+  | { readonly type: 'evict'; readonly worker: number; readonly reason: string }
+  | { readonly type: 'stop'; readonly cause: StopCause };
+
+export type Transition = readonly [RunState, readonly RunEffect[]];
+
+export function initialState(nowMs: number): RunState {
+  return { phase: 'idle', members: new Map(), withoutWorkersSinceMs: nowMs };
+}
+
+export function readyWorkers(state: RunState): number[] {
+  if (state.phase === 'stopped') return [];
+  return [...state.members.values()]
+    .filter((member) => member.phase === 'ready')
+    .map((member) => member.worker);
+}
+
+/** The whole decision: total, pure, the same for the same arguments. */
+export function transition(state: RunState, input: RunInput, nowMs: number, limits: RunLimits): Transition {
+  if (state.phase === 'stopped') return [state, []];
+  switch (input.type) {
+    case 'joined':
+    case 'preparing': {
+      const member = { worker: input.worker, phase: input.type, sinceMs: nowMs, lastHeardMs: nowMs };
+      return [withMember(state, member, nowMs), []];
+    }
+    case 'ready': {
+      const member = state.members.get(input.worker);
+      if (member === undefined) return [state, []];
+      const ready = { ...member, phase: 'ready' as const, sinceMs: nowMs, lastHeardMs: nowMs };
+      return assign(withMember(state, ready, nowMs), nowMs);
+    }
+    case 'heard': {
+      const member = state.members.get(input.worker);
+      if (member === undefined) return [state, []];
+      return [withMember(state, { ...member, lastHeardMs: nowMs }, nowMs), []];
+    }
+    case 'left':
+      return lose(state, input.worker, nowMs, limits);
+    case 'begin':
+      return begin(state, input.round, nowMs);
+    case 'partial':
+      return partial(state, input.worker, input.roundId, input.range, nowMs);
+    case 'failed':
+      return stop(input.cause);
+    case 'tick':
+      return tick(state, nowMs, limits);
+    default:
+      return assertNever(input);
+  }
+}
+
+type Running = Exclude<RunState, { phase: 'stopped' }>;
+
+function withMember(state: Running, member: Member, nowMs: number): Running {
+  return withMembers(state, new Map(state.members).set(member.worker, member), nowMs);
+}
+
+function withMembers(state: Running, members: ReadonlyMap<number, Member>, nowMs: number): Running {
+  const anyReady = [...members.values()].some((member) => member.phase === 'ready');
+  const withoutWorkersSinceMs = anyReady ? null : (state.withoutWorkersSinceMs ?? nowMs);
+  return { ...state, members, withoutWorkersSinceMs };
+}
+
+function stop(cause: StopCause): Transition {
+  return [{ phase: 'stopped', cause }, [{ type: 'stop', cause }]];
+}
+
+function begin(state: Running, spec: RoundSpec, nowMs: number): Transition {
+  const workers = readyWorkers(state);
+  const withoutWorkersSinceMs = workers.length === 0 ? nowMs : null;
+  const working = {
+    ...state,
+    phase: 'working' as const,
+    withoutWorkersSinceMs,
+    round: beginRound(spec, nowMs),
+  };
+  if (workers.length === 0) return [working, []];
+  let { round } = working;
+  const effects: RunEffect[] = [];
+  for (const [worker, range] of splitShards(spec.present, workers, spec.id)) {
+    round = withStatus(round, range, { status: 'assigned', worker, sinceMs: nowMs });
+    effects.push({ type: 'compute', worker, roundId: spec.id, range });
+  }
+  return [{ ...working, round }, effects];
+}
+
+/** Gives pending shards to workers that hold none. */
+function assign(state: Running, nowMs: number): Transition {
+  if (state.phase !== 'working') return [state, []];
+  const busy = new Set<number>();
+  for (const status of state.round.statuses) if (status.status === 'assigned') busy.add(status.worker);
+  const idle = readyWorkers(state).filter((worker) => !busy.has(worker));
+  let { round } = state;
+  const effects: RunEffect[] = [];
+  for (const { worker, range } of dealPending(round, idle)) {
+    round = withStatus(round, range, { status: 'assigned', worker, sinceMs: nowMs });
+    effects.push({ type: 'compute', worker, roundId: round.spec.id, range });
+  }
+  return [{ ...state, round }, effects];
+}
+
+function lose(state: Running, worker: number, nowMs: number, limits: RunLimits): Transition {
+  if (!state.members.has(worker)) return [state, []];
+  const members = new Map(state.members);
+  members.delete(worker);
+  const without = withMembers(state, members, nowMs);
+  if (without.phase !== 'working') return [without, []];
+  const round = withoutWorker(without.round, worker);
+  const deadly = round.losses.findIndex((losses) => losses >= limits.lossesPerShard);
+  if (deadly >= 0) {
+    return stop({
+      code: 'WORKER_FAILED',
+      message: `shard ${deadly} of round ${round.spec.id} was held by ${round.losses[deadly]} workers when they were lost`,
+      hint: 'Something in this shard ends every worker that takes it: look at the worker logs, or raise --shards if memory ran out.',
+    });
+  }
+  return assign({ ...without, round }, nowMs);
+}
+
+function partial(
+  state: Running,
+  worker: number,
+  roundId: number,
+  range: ShardRange,
+  nowMs: number,
+): Transition {
+  const member = state.members.get(worker);
+  if (member === undefined) return [state, []];
+  const heard = withMember(state, { ...member, lastHeardMs: nowMs }, nowMs);
+  if (heard.phase !== 'working' || heard.round.spec.id !== roundId) {
+    return [heard, [{ type: 'reject', worker, code: 'stale_round' }]];
+  }
+  if (!holds(heard.round, worker, range)) return [heard, [{ type: 'reject', worker, code: 'not_assigned' }]];
+  const round = withStatus(heard.round, range, { status: 'done', worker });
+  const accept: RunEffect = { type: 'accept', worker, range };
+  if (isComplete(round)) {
+    const { members, withoutWorkersSinceMs } = heard;
+    return [{ phase: 'idle', members, withoutWorkersSinceMs }, [accept, { type: 'complete', roundId }]];
+  }
+  const [next, effects] = assign({ ...heard, round }, nowMs);
+  return [next, [accept, ...effects]];
+}
+
+function tick(state: Running, nowMs: number, limits: RunLimits): Transition {
+  let current: RunState = state;
+  const effects: RunEffect[] = [];
+  for (const member of state.members.values()) {
+    const reason = overdue(member, nowMs, limits);
+    if (reason === null || current.phase === 'stopped') continue;
+    effects.push({ type: 'evict', worker: member.worker, reason });
+    const [next, more] = lose(current, member.worker, nowMs, limits);
+    current = next;
+    effects.push(...more);
+  }
+  if (current.phase !== 'working' || current.withoutWorkersSinceMs === null) return [current, effects];
+  const waitedMs = nowMs - current.withoutWorkersSinceMs;
+  if (waitedMs < limits.withoutWorkersMs) return [current, effects];
+  const [stopped, stopEffects] = stop({
+    code: 'NO_WORKERS',
+    message: `no worker has been ready for ${Math.round(waitedMs / 1000)} s`,
+    hint: 'Start workers with `lockstep worker --join URL`, or look at their logs.',
+  });
+  return [stopped, [...effects, ...stopEffects]];
+}
+
+function overdue(member: Member, nowMs: number, limits: RunLimits): string | null {
+  const silentMs = nowMs - member.lastHeardMs;
+  if (silentMs >= limits.silenceMs) return `silent for ${(silentMs / 1000).toFixed(1)} s`;
+  const preparingMs = nowMs - member.sinceMs;
+  if (member.phase === 'preparing' && preparingMs >= limits.prepareMs) {
+    return `not ready after ${(preparingMs / 1000).toFixed(0)} s of preparing`;
+  }
+  return null;
+}
+
+/** What the run waits for, for people: null when it waits for nothing. */
+export function waitingFor(state: RunState, nowMs: number): string | null {
+  if (state.phase !== 'working') return null;
+  if (state.withoutWorkersSinceMs !== null) {
+    const seconds = ((nowMs - state.withoutWorkersSinceMs) / 1000).toFixed(1);
+    return `waiting for a worker to be ready (${state.members.size} preparing, ${seconds} s)`;
+  }
+  const { round } = state;
+  for (const [shard, status] of round.statuses.entries()) {
+    if (status.status !== 'assigned') continue;
+    const seconds = ((nowMs - status.sinceMs) / 1000).toFixed(1);
+    return `waiting for worker ${status.worker}: shard ${shard} of round ${round.spec.id}, ${seconds} s`;
+  }
+  return `waiting for a free worker for round ${round.spec.id}`;
+}
