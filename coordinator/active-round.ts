@@ -1,0 +1,55 @@
+import type { ShardPartial } from '../shared/partial.js';
+import type { HostTensor } from '../shared/tensors.js';
+import type { ShardRange } from '../shared/tree.js';
+import { PartialTree } from './reduce/partial-tree.js';
+import type { RoundOutcome, RoundRequest } from './round.js';
+
+/** What a worker sent for a range of shards: a partial, or a prediction's outputs. */
+export interface ShardResult {
+  readonly partial: ShardPartial | null;
+  readonly outputs: readonly HostTensor[] | null;
+  readonly computeMs: number;
+}
+
+/** The round in flight: its results so far, and whom to tell when it ends. */
+export class ActiveRound {
+  readonly request: RoundRequest;
+  readonly startedMs: number;
+  readonly #tree: PartialTree;
+  readonly #outputs = new Map<number, readonly HostTensor[]>();
+  readonly #computeMs = new Map<number, number>();
+  readonly #resolve: (outcome: RoundOutcome) => void;
+  readonly #reject: (error: Error) => void;
+
+  constructor(
+    request: RoundRequest,
+    startedMs: number,
+    settle: { resolve: (outcome: RoundOutcome) => void; reject: (error: Error) => void },
+  ) {
+    this.request = request;
+    this.startedMs = startedMs;
+    this.#tree = new PartialTree(request.spec.shards, request.spec.present);
+    this.#resolve = settle.resolve;
+    this.#reject = settle.reject;
+  }
+
+  accept(worker: number, range: ShardRange, { partial, outputs, computeMs }: ShardResult): void {
+    this.#computeMs.set(worker, (this.#computeMs.get(worker) ?? 0) + computeMs);
+    if (partial !== null) this.#tree.add(range, partial);
+    if (outputs !== null) this.#outputs.set(range.lo, outputs);
+  }
+
+  complete(nowMs: number): void {
+    const inOrder = [...this.#outputs.entries()].sort(([a], [b]) => a - b);
+    this.#resolve({
+      sum: this.request.spec.kind === 'predict' ? null : this.#tree.root,
+      outputs: inOrder.map(([, tensors]) => tensors),
+      roundMs: nowMs - this.startedMs,
+      computeMs: Math.max(0, ...this.#computeMs.values()),
+    });
+  }
+
+  fail(error: Error): void {
+    this.#reject(error);
+  }
+}

@@ -1,0 +1,317 @@
+import type { Logger } from 'pino';
+import type { Clock } from '../shared/clock.js';
+import { assertNever, invariant, LockstepError } from '../shared/errors.js';
+import { type Fingerprint, fingerprintHash } from '../shared/fingerprint.js';
+import { Mailbox } from '../shared/mailbox.js';
+import type { RejectCode } from '../shared/protocol/reject.js';
+import type { ToCoordinator, ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
+import type { ShardRange } from '../shared/tree.js';
+import { ActiveRound, type ShardResult } from './active-round.js';
+import { splitShards } from './core/round.js';
+import {
+  initialState,
+  type RunEffect,
+  type RunInput,
+  type RunLimits,
+  type RunState,
+  readyWorkers,
+  transition,
+  waitingFor,
+} from './core/run.js';
+import type { RunListener } from './events.js';
+import { ReadyGate } from './ready-gate.js';
+import type { ProgramSetup, RoundOutcome, RoundRequest, WorkerTally } from './round.js';
+import { readOutputs, readPartial } from './server/incoming.js';
+import { RemoteWorker, type WorkerPeer } from './server/remote-worker.js';
+
+const tickMs = 250;
+
+/**
+ * The coordinator's actor: it owns the workers' connections and carries out what the core decides. Messages
+ * of workers, requests of the training loop and the clock all go through one mailbox.
+ */
+export class Conductor {
+  readonly #clock: Clock;
+  readonly #limits: RunLimits;
+  readonly #onEvent: RunListener;
+  readonly #log: Logger;
+  readonly #mailbox: Mailbox<RunInput>;
+  readonly #workers = new Map<number, RemoteWorker>();
+  readonly #stopTicking: () => void;
+  readonly #gate: ReadyGate;
+  #state: RunState;
+  #setup: ProgramSetup | null = null;
+  #reference: Fingerprint | null = null;
+  #active: ActiveRound | null = null;
+  /** The payload of the partial being handled: inputs of the core carry no tensors. */
+  #incoming: ShardResult | null = null;
+  #roundId = 0;
+  #shardsRecomputed = 0;
+  #lastWaiting: string | null = null;
+
+  constructor(options: { clock: Clock; limits: RunLimits; onEvent: RunListener; log: Logger }) {
+    this.#clock = options.clock;
+    this.#limits = options.limits;
+    this.#onEvent = options.onEvent;
+    this.#log = options.log;
+    this.#gate = new ReadyGate(options.clock);
+    this.#state = initialState(this.#clock.nowMs());
+    this.#mailbox = new Mailbox({
+      name: 'conductor',
+      capacity: 10_000,
+      handle: (input) => this.#step(input),
+    });
+    this.#stopTicking = this.#clock.every(tickMs, () => this.#tick());
+  }
+
+  /** Takes over an authenticated worker. */
+  add(peer: WorkerPeer): void {
+    const remote = new RemoteWorker(peer);
+    this.#workers.set(peer.worker, remote);
+    peer.onMessage((message, payload) => this.#receive(remote, message, payload));
+    void peer.closed.then(({ reason }) => this.#leave(remote, reason));
+    this.#mailbox.post({ type: 'joined', worker: peer.worker });
+    this.#prepare(remote);
+  }
+
+  /** Tells all workers, present and future, what to compute. */
+  prepare(setup: ProgramSetup): void {
+    invariant(this.#active === null, 'the program changed during a round');
+    this.#setup = setup;
+    for (const remote of this.#present()) this.#prepare(remote);
+  }
+
+  /**
+   * Waits until `count` workers can compute.
+   * @throws LockstepError NO_WORKERS after `timeoutMs`
+   */
+  ready(count: number, timeoutMs: number): Promise<void> {
+    if (this.#state.phase === 'stopped') return Promise.reject(stopError(this.#state));
+    return this.#gate.wait(count, timeoutMs);
+  }
+
+  /** The number of the next round; call it once per round, in order. */
+  nextRoundId(): number {
+    this.#roundId += 1;
+    return this.#roundId;
+  }
+
+  /** Sends a coming round's data ahead to the workers that will most likely compute it. */
+  prefetch(request: RoundRequest): void {
+    const workers = readyWorkers(this.#state);
+    if (workers.length === 0) return;
+    for (const [worker, range] of splitShards(request.spec.present, workers, request.spec.id)) {
+      this.#remote(worker).deliver(request, range);
+    }
+  }
+
+  /**
+   * Computes one round on the workers that are there; shards of a worker that is lost go to others.
+   * @throws LockstepError when the run cannot go on
+   */
+  run(request: RoundRequest): Promise<RoundOutcome> {
+    invariant(this.#active === null, 'two rounds at a time');
+    return new Promise((resolve, reject) => {
+      if (this.#state.phase === 'stopped') return reject(stopError(this.#state));
+      this.#active = new ActiveRound(request, this.#clock.nowMs(), { resolve, reject });
+      this.#mailbox.post({ type: 'begin', round: request.spec });
+    });
+  }
+
+  get readyCount(): number {
+    return readyWorkers(this.#state).length;
+  }
+
+  /** Shards that were assigned again because the worker that held them was lost. */
+  get shardsRecomputed(): number {
+    return this.#shardsRecomputed;
+  }
+
+  /** What the run's bits depend on; null until the first worker is ready. */
+  get fingerprint(): Fingerprint | null {
+    return this.#reference;
+  }
+
+  /** All workers that ever were ready, those lost included. */
+  tallies(): WorkerTally[] {
+    return [...this.#workers.values()].flatMap((remote) => remote.tally() ?? []);
+  }
+
+  /** Tells the workers to go and stops. Their connections close by themselves or with the listener. */
+  close(reason: string): void {
+    this.#stopTicking();
+    for (const remote of this.#present()) remote.close('goodbye', reason);
+  }
+
+  #present(): RemoteWorker[] {
+    return [...this.#workers.values()].filter((remote) => remote.lost === null);
+  }
+
+  #remote(worker: number): RemoteWorker {
+    const remote = this.#workers.get(worker);
+    invariant(remote !== undefined, `no worker ${worker}`);
+    return remote;
+  }
+
+  #prepare(remote: RemoteWorker): void {
+    if (this.#setup === null) return;
+    this.#mailbox.post({ type: 'preparing', worker: remote.worker });
+    // Whatever backend the first ready worker found is the run's: nothing falls back silently afterwards.
+    remote.prepare(this.#setup, this.#reference?.backend ?? this.#setup.message.backend);
+  }
+
+  #leave(remote: RemoteWorker, reason: string): void {
+    if (remote.lost !== null) return;
+    const { worker } = remote;
+    remote.markLost(reason);
+    if (remote.row !== null) this.#onEvent({ type: 'worker-lost', worker, reason });
+    this.#log.info({ worker, reason }, 'worker left');
+    this.#mailbox.post({ type: 'left', worker, reason });
+  }
+
+  #receive(remote: RemoteWorker, message: ToCoordinator, payload: Uint8Array): void {
+    if (remote.lost !== null || this.#setup === null) return;
+    const { worker } = remote;
+    switch (message.type) {
+      case 'heartbeat':
+        return this.#mailbox.post({ type: 'heard', worker });
+      case 'ready':
+        return this.#admit(remote, message);
+      case 'partial': {
+        const partial = readPartial(message, payload, this.#setup.partialShape);
+        if (partial === null)
+          return this.#refuse(remote, 'invalid_message', 'its partial has the wrong shape');
+        return this.#complete(worker, message, { partial, outputs: null });
+      }
+      case 'outputs': {
+        const outputs = readOutputs(message, payload);
+        if (outputs === null)
+          return this.#refuse(remote, 'invalid_message', 'its outputs have the wrong shape');
+        return this.#complete(worker, message, { partial: null, outputs });
+      }
+      case 'failed': {
+        const { code, message: text, hint } = message;
+        this.#log.error({ worker, code }, text);
+        return this.#mailbox.post({
+          type: 'failed',
+          worker,
+          cause: { code, message: `worker ${worker}: ${text}`, hint },
+        });
+      }
+      case 'goodbye':
+        return this.#leave(remote, message.reason);
+      default:
+        return assertNever(message);
+    }
+  }
+
+  #complete(
+    worker: number,
+    { round, lo, hi, computeMs }: { round: number; lo: number; hi: number; computeMs: number },
+    result: Omit<ShardResult, 'computeMs'>,
+  ): void {
+    this.#incoming = { ...result, computeMs };
+    this.#mailbox.post({ type: 'partial', worker, roundId: round, range: { lo, hi } });
+    this.#incoming = null;
+  }
+
+  #admit(remote: RemoteWorker, message: ToCoordinatorOf<'ready'>): void {
+    if (this.#setup === null || message.manifestHash !== this.#setup.message.manifestHash) {
+      return this.#refuse(remote, 'manifest_mismatch', 'its model has other weights');
+    }
+    this.#reference ??= message.fingerprint;
+    if (fingerprintHash(message.fingerprint) !== fingerprintHash(this.#reference)) {
+      return this.#refuse(
+        remote,
+        'fingerprint_mismatch',
+        describeMismatch(this.#reference, message.fingerprint),
+      );
+    }
+    const isNew = remote.admit(message);
+    if (isNew && remote.row !== null) this.#onEvent({ type: 'worker-joined', worker: remote.row });
+    this.#mailbox.post({ type: 'ready', worker: remote.worker });
+  }
+
+  #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {
+    this.#onEvent({
+      type: 'warning',
+      message: `worker ${remote.worker} (${remote.address}) was refused: ${why}`,
+    });
+    remote.refuse(code, why);
+    this.#leave(remote, why);
+  }
+
+  #tick(): void {
+    this.#mailbox.post({ type: 'tick' });
+    const nowMs = this.#clock.nowMs();
+    const longWait = this.#active !== null && nowMs - this.#active.startedMs > 10_000;
+    const reason = longWait ? waitingFor(this.#state, nowMs) : null;
+    const subject = reason?.replace(/[\d.]+ s\)?$/, '') ?? null;
+    if (reason !== null && subject !== this.#lastWaiting) this.#onEvent({ type: 'waiting', reason });
+    this.#lastWaiting = subject;
+  }
+
+  #step(input: RunInput): void {
+    const [state, effects] = transition(this.#state, input, this.#clock.nowMs(), this.#limits);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
+    this.#gate.update(readyWorkers(state).length);
+  }
+
+  #perform(effect: RunEffect): void {
+    switch (effect.type) {
+      case 'compute':
+        invariant(this.#active !== null, 'an order without a round');
+        return this.#remote(effect.worker).order(this.#active.request, effect.range);
+      case 'accept':
+        return this.#accept(this.#remote(effect.worker), effect.range);
+      case 'reject':
+        return this.#remote(effect.worker).reject(effect.code);
+      case 'complete':
+        return this.#finish();
+      case 'recompute':
+        this.#shardsRecomputed += effect.shards;
+        return;
+      case 'evict': {
+        const remote = this.#remote(effect.worker);
+        remote.close('silent', effect.reason);
+        return this.#leave(remote, effect.reason);
+      }
+      case 'stop':
+        for (const remote of this.#present()) remote.close('failed', effect.cause.message);
+        this.#gate.fail(stopError(this.#state));
+        this.#active?.fail(stopError(this.#state));
+        this.#active = null;
+        return;
+      default:
+        return assertNever(effect);
+    }
+  }
+
+  #accept(remote: RemoteWorker, range: ShardRange): void {
+    invariant(this.#active !== null && this.#incoming !== null, 'a partial without a round');
+    remote.credit(range.hi - range.lo, this.#incoming.computeMs);
+    this.#active.accept(remote.worker, range, this.#incoming);
+  }
+
+  #finish(): void {
+    invariant(this.#active !== null, 'no round to finish');
+    const active = this.#active;
+    this.#active = null;
+    for (const remote of this.#workers.values()) remote.forget(active.request.spec.id);
+    active.complete(this.#clock.nowMs());
+  }
+}
+
+function stopError(state: RunState): LockstepError {
+  invariant(state.phase === 'stopped', 'the run goes on');
+  return new LockstepError(state.cause.code, state.cause.message, { hint: state.cause.hint });
+}
+
+function describeMismatch(expected: Fingerprint, got: Fingerprint): string {
+  const differing = Object.keys(expected).filter(
+    (key) =>
+      JSON.stringify(expected[key as keyof Fingerprint]) !== JSON.stringify(got[key as keyof Fingerprint]),
+  );
+  return `its results could differ in their bits: ${differing.join(', ') || 'fingerprint'} differs from the run's`;
+}

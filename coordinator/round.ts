@@ -1,0 +1,49 @@
+import type { ShardPartial } from '../shared/partial.js';
+import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
+import type { HostTensor } from '../shared/tensors.js';
+import type { RoundSpec } from './core/round.js';
+import type { WorkerRow } from './events.js';
+import type { PartialShape } from './server/incoming.js';
+import type { RoundData } from './server/round-data.js';
+
+/** What workers are told to build, and what their partials must look like. */
+export interface ProgramSetup {
+  readonly message: Omit<ToWorkerOf<'setup'>, 'type'>;
+  readonly partialShape: PartialShape;
+}
+
+/** float32[totalSize] that does not change while a round uses it. */
+export interface WeightsVersion {
+  readonly version: number;
+  readonly flat: Float32Array;
+}
+
+/** One round of work: a batch under one version of the weights. */
+export interface RoundRequest {
+  readonly spec: RoundSpec;
+  /** Global step the shards' seeds derive from. */
+  readonly step: number;
+  readonly batchRows: number;
+  readonly data: RoundData;
+  readonly weights: WeightsVersion;
+}
+
+export interface RoundOutcome {
+  /** The sum over all present shards; null for a prediction. */
+  readonly sum: ShardPartial | null;
+  /** A prediction's outputs for all rows, by shard range in order; empty otherwise. */
+  readonly outputs: readonly (readonly HostTensor[])[];
+  /** From the first order to the last partial. */
+  readonly roundMs: number;
+  /** The longest time that one worker computed in this round. */
+  readonly computeMs: number;
+}
+
+/** What a worker has done so far. */
+export interface WorkerTally {
+  readonly row: WorkerRow;
+  readonly shardsComputed: number;
+  readonly computeMs: number;
+  /** Why it left; null while it is here. */
+  readonly lost: string | null;
+}

@@ -1,0 +1,136 @@
+import { invariant } from '../../shared/errors.js';
+import { type RejectCode, rejections } from '../../shared/protocol/reject.js';
+import type { ToCoordinator, ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
+import { encodeShardData } from '../../shared/protocol/tensor-payload.js';
+import type { ToWorker } from '../../shared/protocol/to-worker.js';
+import { bytesOf } from '../../shared/tensors.js';
+import type { ShardRange } from '../../shared/tree.js';
+import type { WorkerRow } from '../events.js';
+import type { ProgramSetup, RoundRequest, WorkerTally } from '../round.js';
+import { shardsIn } from './round-data.js';
+
+/** An authenticated connection to a worker. */
+export interface WorkerPeer {
+  readonly worker: number;
+  readonly address: string;
+  send(message: ToWorker, payload?: readonly Uint8Array[]): void;
+  onMessage(listener: (message: ToCoordinator, payload: Uint8Array) => void): void;
+  readonly closed: Promise<{ readonly reason: string }>;
+  close(code: RejectCode, reason: string): void;
+}
+
+/** One worker as the coordinator knows it: what it was sent, and what it has done. */
+export class RemoteWorker {
+  readonly #peer: WorkerPeer;
+  /** Shards whose data was sent, by round. */
+  readonly #delivered = new Map<number, Set<number>>();
+  #weightsVersion: number | null = null;
+  #row: WorkerRow | null = null;
+  #shardsComputed = 0;
+  #computeMs = 0;
+  #lost: string | null = null;
+
+  constructor(peer: WorkerPeer) {
+    this.#peer = peer;
+  }
+
+  get worker(): number {
+    return this.#peer.worker;
+  }
+
+  get address(): string {
+    return this.#peer.address;
+  }
+
+  /** Why it is gone; null while it is here. */
+  get lost(): string | null {
+    return this.#lost;
+  }
+
+  /** What people see of it; null until it was first ready. */
+  get row(): WorkerRow | null {
+    return this.#row;
+  }
+
+  prepare(setup: ProgramSetup, backend: ProgramSetup['message']['backend']): void {
+    this.#weightsVersion = null;
+    this.#delivered.clear();
+    this.#peer.send({ type: 'setup', ...setup.message, backend });
+  }
+
+  /** Remembers what it said of itself. Gives whether this is the first time. */
+  admit({ pid, host, threads, fingerprint }: ToCoordinatorOf<'ready'>): boolean {
+    const isNew = this.#row === null;
+    const { backend, device } = fingerprint;
+    this.#row = { worker: this.worker, host, pid, backend, device, threads };
+    return isNew;
+  }
+
+  /** Sends the data of shards that it does not have yet. */
+  deliver({ spec, data }: RoundRequest, range: ShardRange): void {
+    const sent = this.#delivered.get(spec.id) ?? new Set<number>();
+    this.#delivered.set(spec.id, sent);
+    for (const shard of shardsIn(range)) {
+      if (sent.has(shard)) continue;
+      sent.add(shard);
+      const { tensors, payload } = encodeShardData(data.shard(shard));
+      this.#peer.send({ type: 'data', round: spec.id, shard, tensors }, payload);
+    }
+  }
+
+  /** Orders shards, after the weights and the data that it lacks. */
+  order(request: RoundRequest, range: ShardRange): void {
+    const { weights, spec, step, batchRows } = request;
+    if (this.#weightsVersion !== weights.version) {
+      this.#peer.send({ type: 'weights', version: weights.version }, [bytesOf(weights.flat)]);
+      this.#weightsVersion = weights.version;
+    }
+    this.deliver(request, range);
+    const { id: round, kind, shards } = spec;
+    const { version } = weights;
+    const { lo, hi } = range;
+    this.#peer.send({ type: 'compute', round, kind, version, step, batchRows, shards, lo, hi });
+  }
+
+  credit(shards: number, computeMs: number): void {
+    this.#shardsComputed += shards;
+    this.#computeMs += computeMs;
+  }
+
+  forget(roundId: number): void {
+    this.#delivered.delete(roundId);
+  }
+
+  /** Tells it that something it sent has no effect; the connection stays. */
+  reject(code: RejectCode): void {
+    this.#peer.send({ type: 'rejected', code, message: rejections[code] });
+  }
+
+  /** Tells it why it cannot stay, and closes. */
+  refuse(code: RejectCode, why: string): void {
+    this.#peer.send({ type: 'rejected', code, message: `${rejections[code]} (${why})` });
+    this.#peer.close(code, why);
+  }
+
+  close(code: RejectCode, reason: string): void {
+    if (code === 'goodbye') this.#peer.send({ type: 'goodbye', reason });
+    this.#peer.close(code, reason);
+  }
+
+  markLost(reason: string): void {
+    invariant(this.#lost === null, `worker ${this.worker} was lost twice`);
+    this.#lost = reason;
+    this.#delivered.clear();
+  }
+
+  /** Null if it never was ready. */
+  tally(): WorkerTally | null {
+    if (this.#row === null) return null;
+    return {
+      row: this.#row,
+      shardsComputed: this.#shardsComputed,
+      computeMs: this.#computeMs,
+      lost: this.#lost,
+    };
+  }
+}

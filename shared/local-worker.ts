@@ -1,0 +1,12 @@
+import { z } from 'zod';
+
+/** What a coordinator tells a worker process that it starts itself, over the channel between the two. */
+export const localWorkerConfig = z.strictObject({
+  url: z.string(),
+  token: z.string(),
+  backend: z.enum(['auto', 'tensorflow', 'wasm', 'cpu']),
+  /** The job file of the run, if it has code of its own: on one machine it is the same file. */
+  job: z.string().nullable(),
+});
+
+export type LocalWorkerConfig = z.infer<typeof localWorkerConfig>;

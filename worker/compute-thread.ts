@@ -1,0 +1,25 @@
+import { parentPort } from 'node:worker_threads';
+import { invariant } from '../shared/errors.js';
+import { ShardComputer } from './compute/shard-computer.js';
+import type { FromThread, ToThread } from './thread-messages.js';
+
+// The entry of the compute thread. Nothing else runs here, so that computing never holds up heartbeats, and
+// Math.random can be seeded around a shard.
+
+invariant(parentPort !== null, 'the compute thread needs a parent');
+const port = parentPort;
+
+/** The buffers that can be handed over rather than copied. */
+function transferable(message: FromThread): ArrayBuffer[] {
+  if (message.type === 'outputs') return message.tensors.map(({ data }) => data.buffer as ArrayBuffer);
+  return message.type === 'partial' ? [message.partial.gradient.buffer as ArrayBuffer] : [];
+}
+
+const computer = new ShardComputer((message) => {
+  port.postMessage(message, transferable(message));
+});
+
+let queue = Promise.resolve();
+port.on('message', (message: ToThread) => {
+  queue = queue.then(() => computer.handle(message));
+});

@@ -1,0 +1,45 @@
+import type { ErrorCode } from '../shared/errors.js';
+import type { Fingerprint } from '../shared/fingerprint.js';
+import type { ShardPartial } from '../shared/partial.js';
+import type { ShardData } from '../shared/program.js';
+import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
+import type { HostTensor } from '../shared/tensors.js';
+import type { Order } from './core/machine.js';
+
+/** What the worker's I/O thread tells its compute thread. Handled one by one, in order. */
+export type ToThread =
+  | { readonly type: 'setup'; readonly setup: ToWorkerOf<'setup'>; readonly jobPath: string | null }
+  | { readonly type: 'weights'; readonly flat: Float32Array }
+  | { readonly type: 'data'; readonly round: number; readonly shard: number; readonly data: ShardData }
+  | { readonly type: 'compute'; readonly compute: ToWorkerOf<'compute'> }
+  | { readonly type: 'cancel'; readonly round: number };
+
+/** What the compute thread answers. */
+export type FromThread =
+  | { readonly type: 'ready'; readonly manifestHash: string; readonly fingerprint: Fingerprint }
+  | { readonly type: 'computing'; readonly round: number; readonly shard: number }
+  | {
+      readonly type: 'partial';
+      readonly round: number;
+      readonly lo: number;
+      readonly hi: number;
+      readonly computeMs: number;
+      readonly partial: ShardPartial;
+    }
+  | {
+      readonly type: 'outputs';
+      readonly round: number;
+      readonly lo: number;
+      readonly hi: number;
+      readonly computeMs: number;
+      readonly tensors: readonly HostTensor[];
+    }
+  | { readonly type: 'finished'; readonly order: Order }
+  | {
+      readonly type: 'failed';
+      readonly round: number | null;
+      readonly shard: number | null;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly hint: string;
+    };
