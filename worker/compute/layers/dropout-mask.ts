@@ -1,0 +1,17 @@
+import * as tf from '@tensorflow/tfjs';
+import { deriveSeed, Random } from '../../../shared/random.js';
+
+/**
+ * A dropout mask: each value is 0 with probability `rate` and 1 / (1 - rate) otherwise. Drawn from a generator that
+ * is seeded by `Math.random`, which during a shard is the shard's own, and by the layer's seed if it has one (0 is a
+ * seed like any other); so masks differ between steps, shards and calls, and repeat for the same ones.
+ */
+export function drawMask(shape: readonly number[], rate: number, layerSeed: number | null): tf.Tensor {
+  const drawn = Math.floor(Math.random() * 2 ** 32);
+  const random = new Random(layerSeed === null ? drawn : deriveSeed(layerSeed, 'layer', drawn));
+  const mask = new Float32Array(tf.util.sizeFromShape([...shape]));
+  const threshold = rate * 2 ** 32;
+  const kept = 1 / (1 - rate);
+  for (let i = 0; i < mask.length; i++) mask[i] = random.uint32() < threshold ? 0 : kept;
+  return tf.tensor(mask, [...shape]);
+}

@@ -1,0 +1,39 @@
+import * as tf from '@tensorflow/tfjs';
+import { drawMask } from './dropout-mask.js';
+import { classOf } from './stock-layer.js';
+
+/** What TensorFlow.js's own layers hold; they keep config and noise shape. */
+interface StockDropout extends tf.layers.Layer {
+  readonly rate: number;
+  readonly seed?: number | null;
+  getNoiseShape(input: tf.Tensor): number[] | null | undefined;
+}
+
+const StockDropoutLayer = classOf<StockDropout>(tf.layers.dropout({ rate: 0 }));
+const StockSpatialDropout1D = classOf<StockDropout>(tf.layers.spatialDropout1d({ rate: 0 }));
+
+function dropOut(layer: StockDropout, inputs: tf.Tensor | tf.Tensor[], training: boolean): tf.Tensor {
+  const input = Array.isArray(inputs) ? inputs[0] : inputs;
+  if (!training || layer.rate <= 0) return input;
+  if (layer.rate >= 1) return tf.zerosLike(input);
+  const shape = layer.getNoiseShape(input) ?? input.shape;
+  return tf.mul(input, drawMask(shape, layer.rate, layer.seed ?? null));
+}
+
+/** Dropout under the stock layer's class name and config. Its `seed` is mixed with step and shard: see `drawMask`. */
+export class Dropout extends StockDropoutLayer {
+  static readonly className = 'Dropout';
+
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: { training?: boolean } = {}): tf.Tensor {
+    return dropOut(this, inputs, kwargs.training === true);
+  }
+}
+
+/** Drops whole channels of [rows, positions, channels]. */
+export class SpatialDropout1D extends StockSpatialDropout1D {
+  static readonly className = 'SpatialDropout1D';
+
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: { training?: boolean } = {}): tf.Tensor {
+    return dropOut(this, inputs, kwargs.training === true);
+  }
+}
