@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LockstepError } from '../../shared/errors.js';
+import { errnoOf, nodeDisk } from './disk.js';
+import { unwritable } from './unwritable.js';
+
+/** The right to run in a folder. */
+export interface RunLock {
+  /** Larger than that of every coordinator that held the folder before. */
+  readonly term: number;
+  /** Lets the next coordinator in; the term stays on record. */
+  release(): Promise<void>;
+}
+
+const ownerSchema = z.strictObject({
+  pid: z.int(),
+  host: z.string(),
+  /** Which process had that pid, where the system can tell: pids are used again. */
+  process: z.string().nullable(),
+  released: z.boolean(),
+});
+type Owner = z.infer<typeof ownerSchema>;
+
+const namePattern = /^lock-(\d{6,})\.json$/;
+const temporaryPrefix = '.lock-';
+
+/*
+ * The lock of term t is the file `lock-t.json`. It is made complete, by a hard link that fails if the name is
+ * taken, and never reused: the next owner makes the file of term t + 1, once the owner of t is dead or has
+ * released. So two coordinators that find a dead owner at the same time cannot both take its place: one of them
+ * makes the file. Only an owner removes files of earlier terms; one that comes so late that its term was removed
+ * meanwhile sees a higher term after making its own, and withdraws.
+ */
+
+/**
+ * Takes the run folder for this process, making it if needed. The lock of a dead process is taken over.
+ * @throws LockstepError RUN_LOCKED naming the owner's pid; CHECKPOINT_UNWRITABLE
+ */
+export async function lockRun(directory: string): Promise<RunLock> {
+  const temporary = join(directory, `${temporaryPrefix}${randomUUID()}`);
+  const self: Owner = {
+    pid: process.pid,
+    host: hostname(),
+    process: await processIdentity(process.pid),
+    released: false,
+  };
+  try {
+    await mkdir(directory, { recursive: true });
+    const last = Math.max(0, ...(await terms(directory)));
+    if (last > 0) await refuseIfHeld(directory, last);
+    const term = last + 1;
+    await writeOwner(temporary, self);
+    await claim(temporary, directory, term);
+    for (const name of await readdir(directory)) {
+      const older = Number(namePattern.exec(name)?.[1] ?? term) < term;
+      if (older || name.startsWith(temporaryPrefix)) await rm(join(directory, name), { force: true });
+    }
+    await nodeDisk.sync(directory);
+    return { term, release: () => release(directory, term, self) };
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw unwritable(directory, error);
+  }
+}
+
+async function claim(temporary: string, directory: string, term: number): Promise<void> {
+  const path = lockPath(directory, term);
+  try {
+    await link(temporary, path);
+  } catch (error) {
+    // EEXIST: another was faster. ENOENT: another has the lock already and cleaned up.
+    if (errnoOf(error) !== 'EEXIST' && errnoOf(error) !== 'ENOENT') throw error;
+    throw locked(directory, await readOwner(directory, Math.max(term, ...(await terms(directory)))));
+  }
+  const highest = Math.max(...(await terms(directory)));
+  if (highest > term) {
+    await rm(path, { force: true });
+    throw locked(directory, await readOwner(directory, highest));
+  }
+}
+
+async function release(directory: string, term: number, self: Owner): Promise<void> {
+  const temporary = join(directory, `${temporaryPrefix}${randomUUID()}`);
+  try {
+    await writeOwner(temporary, { ...self, released: true });
+    await rename(temporary, lockPath(directory, term));
+    await nodeDisk.sync(directory);
+  } catch (error) {
+    throw unwritable(directory, error);
+  }
+}
+
+async function refuseIfHeld(directory: string, term: number): Promise<void> {
+  const owner = await readOwner(directory, term);
+  if (owner !== null && !owner.released && (await mayLive(owner))) throw locked(directory, owner);
+}
+
+/** Only a process of this host can be seen to be dead. */
+async function mayLive({ pid, host, process: identity }: Owner): Promise<boolean> {
+  if (host !== hostname()) return true;
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: it lives, as somebody else's.
+    if (errnoOf(error) === 'ESRCH') return false;
+  }
+  return (await processIdentity(pid)) === identity;
+}
+
+/**
+ * Linux: the boot and the clock tick the process started at, which no two processes with one pid share. Null
+ * where the system does not tell, and for a process that is dead but still has its pid.
+ */
+async function processIdentity(pid: number): Promise<string | null> {
+  try {
+    const [boot, stat] = await Promise.all([
+      readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+    ]);
+    // Fields 3 and 22 of proc(5); the second field, a name in parentheses, may hold spaces.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? null : `${boot.trim()}:${fields[19]}`;
+  } catch {
+    return null;
+  }
+}
+
+async function terms(directory: string): Promise<number[]> {
+  const names = await readdir(directory);
+  return names.flatMap((name) => {
+    const match = namePattern.exec(name);
+    return match === null ? [] : [Number(match[1])];
+  });
+}
+
+/** Null if the file is gone or, cut short by a crash of the machine, says nothing. */
+async function readOwner(directory: string, term: number): Promise<Owner | null> {
+  try {
+    return ownerSchema.parse(JSON.parse(await readFile(lockPath(directory, term), 'utf8')));
+  } catch (error) {
+    if (errnoOf(error) === 'EACCES') throw error;
+    return null;
+  }
+}
+
+async function writeOwner(path: string, owner: Owner): Promise<void> {
+  const file = await open(path, 'w');
+  try {
+    await file.writeFile(`${JSON.stringify(owner)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+function lockPath(directory: string, term: number): string {
+  return join(directory, `lock-${String(term).padStart(6, '0')}.json`);
+}
+
+function locked(directory: string, owner: Owner | null): LockstepError {
+  const who = owner === null ? 'another process' : `process ${owner.pid} on ${owner.host}`;
+  return new LockstepError('RUN_LOCKED', `the run folder ${directory} is held by ${who}`, {
+    hint:
+      owner === null || owner.host === hostname()
+        ? 'Wait for it or stop it, or use another folder.'
+        : `Use another folder; if that process is surely gone, set "released" to true in the lock file.`,
+  });
+}

@@ -1,0 +1,173 @@
+import { join } from 'node:path';
+import { LockstepError } from '../../shared/errors.js';
+import { type Disk, nodeDisk } from './disk.js';
+import { readSnapshot, type Snapshot, writeSnapshot } from './snapshot.js';
+import { unwritable } from './unwritable.js';
+
+export interface CheckpointStoreOptions {
+  /** Complete checkpoints kept. Default 2. */
+  readonly keepLast?: number;
+  readonly disk?: Disk;
+}
+
+export interface WrittenCheckpoint {
+  readonly path: string;
+  readonly step: number;
+  readonly bytes: number;
+  /** Older checkpoints that could not be removed. */
+  readonly warnings: readonly string[];
+}
+
+export interface FoundCheckpoint {
+  readonly path: string;
+  readonly snapshot: Snapshot;
+  /** Newer checkpoints that were passed over, and why. */
+  readonly warnings: readonly string[];
+}
+
+/** `checkpoint-SEQUENCE-step-STEP`. The sequence decides which is newest; the step is there for people. */
+const namePattern = /^checkpoint-(\d+)-step-\d+$/;
+/** Directories in the making or being removed; what a crash leaves of them is cleaned up at the next start. */
+const unfinished = '.unfinished-';
+
+/**
+ * The checkpoints of one run folder. A checkpoint is a directory that appears under its name only when it is
+ * complete: its files are written and synced under a temporary name, then renamed; older ones are removed after
+ * that. So whatever instant the process or the machine dies at, the newest complete checkpoint can be read, and
+ * it is found by its name alone. One coordinator writes at a time (lock.ts).
+ */
+export class CheckpointStore {
+  readonly directory: string;
+  readonly #keepLast: number;
+  readonly #disk: Disk;
+  readonly #corrupt = new Set<string>();
+
+  constructor(directory: string, { keepLast = 2, disk = nodeDisk }: CheckpointStoreOptions = {}) {
+    if (!Number.isInteger(keepLast) || keepLast < 1) {
+      throw new LockstepError(
+        'BAD_OPTION',
+        `keepLast is ${keepLast}, expected a whole number of at least 1`,
+        {
+          hint: 'Keep 2, so that a damaged checkpoint leaves another one.',
+        },
+      );
+    }
+    this.directory = directory;
+    this.#keepLast = keepLast;
+    this.#disk = disk;
+  }
+
+  /**
+   * Makes the folder, finds out before training whether it can be written, and removes what a crash left.
+   * @throws LockstepError CHECKPOINT_UNWRITABLE
+   */
+  async prepare(): Promise<void> {
+    const probe = join(this.directory, `${unfinished}probe`);
+    try {
+      await this.#disk.makeDirectory(this.directory);
+      await this.#disk.write(probe, [new TextEncoder().encode('Lockstep can write here.\n')]);
+      for (const name of await this.#disk.list(this.directory)) {
+        if (name.startsWith(unfinished)) await this.#disk.remove(join(this.directory, name));
+      }
+      await this.#disk.sync(this.directory);
+    } catch (error) {
+      throw unwritable(this.directory, error);
+    }
+  }
+
+  /** Paths of the complete checkpoints, newest first. */
+  async list(): Promise<string[]> {
+    return (await this.#names()).map((name) => join(this.directory, name));
+  }
+
+  /**
+   * Writes a checkpoint; the ones before stay until it is complete.
+   * @throws LockstepError CHECKPOINT_UNWRITABLE; the checkpoints before it are untouched
+   */
+  async write(snapshot: Snapshot): Promise<WrittenCheckpoint> {
+    let temporary: string | null = null;
+    let path: string;
+    let bytes: number;
+    try {
+      const newest = (await this.#names()).at(0);
+      const sequence = newest === undefined ? 1 : sequenceOf(newest) + 1;
+      const name = `checkpoint-${pad(sequence, 6)}-step-${pad(snapshot.run.step, 10)}`;
+      path = join(this.directory, name);
+      temporary = join(this.directory, unfinished + name);
+      await this.#disk.remove(temporary);
+      await this.#disk.makeDirectory(temporary);
+      bytes = await writeSnapshot(this.#disk, temporary, snapshot);
+      await this.#disk.sync(temporary);
+      await this.#disk.rename(temporary, path);
+      await this.#disk.sync(this.directory);
+    } catch (error) {
+      // Makes room where the disk is full. If that fails as well, the next start does it.
+      if (temporary !== null) await this.#disk.remove(temporary).catch(() => {});
+      throw unwritable(this.directory, error);
+    }
+    return { path, step: snapshot.run.step, bytes, warnings: await this.#removeOlder() };
+  }
+
+  /**
+   * The newest checkpoint whose every byte matches its checksums.
+   * @throws LockstepError CHECKPOINT_NOT_FOUND if there is none; CHECKPOINT_CORRUPT if none is intact;
+   *   CHECKPOINT_MISMATCH if another version of Lockstep wrote it
+   */
+  async readLatest(): Promise<FoundCheckpoint> {
+    const warnings: string[] = [];
+    for (const name of await this.#names()) {
+      const path = join(this.directory, name);
+      try {
+        return { path, snapshot: await readSnapshot(this.#disk, path), warnings };
+      } catch (error) {
+        if (!(error instanceof LockstepError) || error.code !== 'CHECKPOINT_CORRUPT') throw error;
+        this.#corrupt.add(name);
+        warnings.push(`passed over the damaged checkpoint ${path}: ${error.message}`);
+      }
+    }
+    if (warnings.length === 0) {
+      throw new LockstepError('CHECKPOINT_NOT_FOUND', `there is no checkpoint in ${this.directory}`, {
+        hint: 'Check the folder, or start a new run without --resume.',
+      });
+    }
+    throw new LockstepError(
+      'CHECKPOINT_CORRUPT',
+      `no checkpoint in ${this.directory} is intact: ${warnings.join('; ')}`,
+      { hint: 'Restore the folder from a copy, or start a new run without --resume.' },
+    );
+  }
+
+  async #names(): Promise<string[]> {
+    const names = await this.#disk.list(this.directory);
+    return names.filter((name) => namePattern.test(name)).sort((a, b) => sequenceOf(b) - sequenceOf(a));
+  }
+
+  /** A damaged checkpoint does not count as kept, or it would push out an intact one. */
+  async #removeOlder(): Promise<string[]> {
+    const warnings: string[] = [];
+    let intact = 0;
+    for (const name of await this.#names()) {
+      if (intact < this.#keepLast) {
+        if (!this.#corrupt.has(name)) intact++;
+        continue;
+      }
+      const temporary = join(this.directory, unfinished + name);
+      try {
+        // Renamed first: a directory that is half removed must not look like a checkpoint.
+        await this.#disk.rename(join(this.directory, name), temporary);
+        await this.#disk.remove(temporary);
+      } catch (error) {
+        warnings.push(`the old checkpoint ${name} stays: ${unwritable(this.directory, error).message}`);
+      }
+    }
+    return warnings;
+  }
+}
+
+function sequenceOf(name: string): number {
+  return Number(namePattern.exec(name)?.[1]);
+}
+
+function pad(value: number, digits: number): string {
+  return String(value).padStart(digits, '0');
+}
