@@ -31,6 +31,16 @@ export const shape = z
 /** Where a tensor's bytes go; they follow in the payload in the same order, each padded to 8 bytes. */
 export const tensorHeader = z.strictObject({ dtype, shape });
 
+export type TensorHeader = z.infer<typeof tensorHeader>;
+
+/** A tensor of a shard: input, target or sample weights number `index`. */
+export const shardTensorHeader = tensorHeader.extend({
+  role: z.enum(['x', 'y', 'weight']),
+  index: z.int().nonnegative().max(999),
+});
+
+export type ShardTensorHeader = z.infer<typeof shardTensorHeader>;
+
 /** Text for people: kept short so that a peer cannot flood a log. */
 export const text = z.string().max(4_000);
 

@@ -1,19 +1,15 @@
 import { z } from 'zod';
 import { type ErrorCode, errorCodes } from '../errors.js';
+import { fingerprintSchema } from '../fingerprint.js';
 import { count, isRange, name, rangeFields, sha256, shardIndex, tensorHeader, text } from './fields.js';
 
 const errorCode = z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]);
-
-/** What the worker's bits depend on, as shared/fingerprint.ts describes it. */
-const fingerprint = z
-  .record(name, z.union([z.string().max(4_000), z.number(), z.boolean(), z.null()]))
-  .refine((record) => Object.keys(record).length <= 64, 'expected at most 64 entries');
 
 /** The answer to `setup`: the program is built and can compute. */
 const ready = z.strictObject({
   type: z.literal('ready'),
   manifestHash: sha256,
-  fingerprint,
+  fingerprint: fingerprintSchema,
   threads: z.int().positive().max(1_024),
   pid: count,
   host: name,

@@ -8,10 +8,11 @@ import {
   rangeFields,
   sha256,
   shardIndex,
-  tensorHeader,
+  shardTensorHeader,
   text,
 } from './fields.js';
 import { rejectCode } from './reject.js';
+import { areShardTensors } from './tensor-payload.js';
 
 const functionRef = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -57,8 +58,9 @@ const data = z.strictObject({
   round: count,
   shard: shardIndex,
   tensors: z
-    .array(tensorHeader.extend({ role: z.enum(['x', 'y', 'weight']), index: z.int().nonnegative().max(999) }))
-    .max(3_000),
+    .array(shardTensorHeader)
+    .max(3_000)
+    .refine(areShardTensors, 'expected inputs and targets in order, and weights of targets'),
 });
 
 /** Compute the shards `[lo, hi)` of a round, whose data has been sent, and send what they add up to. */

@@ -1,0 +1,141 @@
+import { Packr, Unpackr } from 'msgpackr';
+import { z } from 'zod';
+import { invariant } from '../errors.js';
+import { checksumOf } from './checksum.js';
+import { padded } from './padding.js';
+import { isPlainMsgpack } from './plain-msgpack.js';
+import type { RejectCode } from './reject.js';
+
+/*
+ * A frame:  u32 header length, little-endian · msgpack header · zeros to a multiple of 8 · raw payload
+ *
+ * The first three are the frame's head. A frame crosses a transport in one or more pieces: the first begins
+ * with the whole head, and no piece holds bytes of two frames. docs/protocol.md has the reasons.
+ */
+
+const lengthBytes = 4;
+
+/** What the header holds around the message: enough to judge the payload before it has arrived. */
+const frameHeader = z.strictObject({
+  payloadBytes: z.int().nonnegative(),
+  /** CRC-32 of the payload; 0 for an empty one. */
+  payloadCrc32: z.int().nonnegative().max(0xffff_ffff),
+  body: z.unknown(),
+});
+
+export interface FrameLimits {
+  readonly maxHeaderBytes: number;
+  readonly maxPayloadBytes: number;
+}
+
+/** The most bytes a frame's head has beyond its header: the length field and the padding. */
+export const headOverheadBytes = 16;
+
+export type Decoded =
+  | { readonly status: 'incomplete' }
+  | { readonly status: 'frame'; readonly body: unknown; readonly payload: Uint8Array }
+  | { readonly status: 'refused'; readonly code: RejectCode; readonly detail: string };
+
+/** Like JSON, an absent property is left out; msgpackr's own default is an extension type. */
+const packrOptions = { useRecords: false, skipValues: [undefined] };
+const packr = new Packr(packrOptions);
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
+
+/**
+ * The pieces of a frame: its head, then the payload's own arrays, not copied.
+ * @param body plain data, as in JSON
+ */
+export function encodeFrame(body: object, payload: readonly Uint8Array[] = []): Uint8Array[] {
+  const payloadBytes = payload.reduce((sum, piece) => sum + piece.byteLength, 0);
+  const header = packr.pack({ payloadBytes, payloadCrc32: checksumOf(payload), body });
+  invariant(isPlainMsgpack(header), 'a message holds something that is not plain data');
+  const head = new Uint8Array(padded(lengthBytes + header.byteLength));
+  new DataView(head.buffer).setUint32(0, header.byteLength, true);
+  head.set(header, lengthBytes);
+  return [head, ...payload.filter((piece) => piece.byteLength > 0)];
+}
+
+interface OpenFrame {
+  readonly body: unknown;
+  readonly payloadBytes: number;
+  readonly payloadCrc32: number;
+  /** Null until a piece arrives that is not the whole payload. */
+  payload: Uint8Array | null;
+  received: number;
+}
+
+/** Puts the pieces of one connection's frames together. Never throws on what a peer sends. */
+export class FrameDecoder {
+  #limits: FrameLimits;
+  #open: OpenFrame | null = null;
+
+  constructor(limits: FrameLimits) {
+    this.#limits = limits;
+  }
+
+  /** From the next frame on. */
+  setLimits(limits: FrameLimits): void {
+    this.#limits = limits;
+  }
+
+  /**
+   * Takes the next piece. A frame's payload is alone in its buffer, so that it is aligned, can be written to
+   * and can be transferred to a thread. After a refusal the decoder must not be used again.
+   */
+  push(piece: Uint8Array): Decoded {
+    if (this.#open !== null) {
+      return piece.byteLength === 0 ? refused('malformed', 'an empty piece') : this.#take(this.#open, piece);
+    }
+    if (piece.byteLength < lengthBytes) return refused('malformed', 'a frame shorter than its length field');
+    const headerBytes = new DataView(piece.buffer, piece.byteOffset).getUint32(0, true);
+    const { maxHeaderBytes, maxPayloadBytes } = this.#limits;
+    if (headerBytes > maxHeaderBytes) {
+      return refused('oversize', `a header of ${headerBytes} bytes, at most ${maxHeaderBytes}`);
+    }
+    const headBytes = padded(lengthBytes + headerBytes);
+    if (piece.byteLength < headBytes) return refused('malformed', 'a frame shorter than its header');
+    const header = decodeHeader(piece.subarray(lengthBytes, lengthBytes + headerBytes));
+    if (header === null) return refused('malformed', 'a header that is not plain data of the right form');
+    if (header.payloadBytes > maxPayloadBytes) {
+      return refused('oversize', `a payload of ${header.payloadBytes} bytes, at most ${maxPayloadBytes}`);
+    }
+    this.#open = { ...header, payload: null, received: 0 };
+    return this.#take(this.#open, piece.subarray(headBytes));
+  }
+
+  /** The next bytes of the open frame's payload; a payload that comes alone in one buffer is not copied. */
+  #take(open: OpenFrame, bytes: Uint8Array): Decoded {
+    if (bytes.byteLength > open.payloadBytes - open.received) {
+      return refused('malformed', 'more payload than the header announced');
+    }
+    if (open.payload === null && bytes.byteLength === open.payloadBytes && isWholeBuffer(bytes)) {
+      open.payload = bytes;
+    } else if (bytes.byteLength > 0) {
+      open.payload ??= new Uint8Array(open.payloadBytes);
+      open.payload.set(bytes, open.received);
+    }
+    open.received += bytes.byteLength;
+    if (open.received < open.payloadBytes) return { status: 'incomplete' };
+    const payload = open.payload ?? new Uint8Array(0);
+    this.#open = null;
+    if (checksumOf([payload]) !== open.payloadCrc32) {
+      return refused('checksum', `a payload of ${open.payloadBytes} bytes`);
+    }
+    return { status: 'frame', body: open.body, payload };
+  }
+}
+
+const isWholeBuffer = (bytes: Uint8Array): boolean => bytes.byteLength === bytes.buffer.byteLength;
+
+function decodeHeader(bytes: Uint8Array): z.infer<typeof frameHeader> | null {
+  if (!isPlainMsgpack(bytes)) return null;
+  try {
+    return frameHeader.safeParse(unpackr.unpack(bytes)).data ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function refused(code: RejectCode, detail: string): Decoded {
+  return { status: 'refused', code, detail };
+}
