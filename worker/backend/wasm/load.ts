@@ -1,0 +1,55 @@
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { BackendWasm, getThreadsCount, setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
+import { LockstepError } from '../../../shared/errors.js';
+import { registerTrainingKernels } from './register.js';
+import { simdOf } from './simd/module.js';
+
+const require = createRequire(import.meta.url);
+
+/**
+ * Makes the wasm backend with its training kernels the current backend.
+ * The stock library runs its single-threaded SIMD build under Node, so one thread is all there is.
+ * @throws LockstepError BACKEND_UNAVAILABLE if it cannot be loaded, or for more than one thread
+ */
+export async function loadWasmBackend({ threads = 1 }: { threads?: number } = {}): Promise<void> {
+  if (threads !== 1) {
+    throw new LockstepError(
+      'BACKEND_UNAVAILABLE',
+      `the wasm backend cannot use ${threads} threads in Node.js`,
+      {
+        hint: 'Use one thread per worker and more workers, or another backend.',
+      },
+    );
+  }
+  setWasmPaths(`${path.dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}${path.sep}`);
+  setThreadsCount(threads);
+  registerTrainingKernels();
+  const loaded = await withoutNewProcessListeners(() => tf.setBackend('wasm'));
+  const backend = tf.backend();
+  if (!loaded || !(backend instanceof BackendWasm) || getThreadsCount() !== threads) {
+    throw new LockstepError('BACKEND_UNAVAILABLE', 'the wasm backend could not be loaded', {
+      hint: 'Check that @tensorflow/tfjs-backend-wasm is installed and that Node.js allows WebAssembly.',
+    });
+  }
+  simdOf(backend);
+}
+
+/**
+ * Runs `load` and takes away the listeners it put on the process: the library's loader rethrows every uncaught error
+ * and unhandled rejection, which would print its own 100 kB of source in place of the error.
+ */
+async function withoutNewProcessListeners<T>(load: () => Promise<T>): Promise<T> {
+  const events = ['uncaughtException', 'unhandledRejection'] as const;
+  const before = events.map((event) => new Set(process.rawListeners(event)));
+  try {
+    return await load();
+  } finally {
+    for (const [i, event] of events.entries()) {
+      for (const listener of process.rawListeners(event)) {
+        if (!before[i].has(listener)) process.removeListener(event, listener as (...args: unknown[]) => void);
+      }
+    }
+  }
+}
