@@ -31,9 +31,9 @@ export interface LoadedBackend {
 /** Makes a backend current and says what its bits depend on. Keys in the order of `backendNames`. */
 const loaders: Readonly<Record<BackendName, (threads: number) => Promise<Fingerprint>>> = {
   tensorflow: async (threads) => tensorflowFingerprint(await loadTensorflow(threads), threads),
-  wasm: async (threads) => {
+  wasm: async () => {
     const { loadWasmBackend } = await import('./wasm/load.js');
-    await loadWasmBackend({ threads });
+    await loadWasmBackend();
     // Node runs the module without shared memory, so it has one thread.
     return wasmFingerprint(1);
   },

@@ -69,15 +69,15 @@ export interface Tap {
 
 /**
  * The taps of a filter. Where nothing is clipped or dilated sideways, the taps of one filter row are given as one
- * wide tap: their input pixels, and their rows of the filter, are neighbours in memory.
+ * wide tap (unless `each` is asked for): their input pixels, and their rows of the filter, are neighbours in memory.
  */
-export function tapsOf(info: Conv2DInfo): Tap[] {
+export function tapsOf(info: Conv2DInfo, neighbours: 'merged' | 'each' = 'merged'): Tap[] {
   const rowsOf = (row: number): Reach =>
     reach(row * info.dilationHeight, info.strideHeight, info.padInfo.top, info.inHeight, info.outHeight);
   const columnsOf = (column: number): Reach =>
     reach(column * info.dilationWidth, info.strideWidth, info.padInfo.left, info.inWidth, info.outWidth);
   const unclipped = columnsOf(0).from === 0 && columnsOf(info.filterWidth - 1).to === info.outWidth;
-  const span = unclipped && info.dilationWidth === 1 ? info.filterWidth : 1;
+  const span = neighbours === 'merged' && unclipped && info.dilationWidth === 1 ? info.filterWidth : 1;
   const taps: Tap[] = [];
   for (let row = 0; row < info.filterHeight; row++) {
     for (let column = 0; column < info.filterWidth; column += span) {

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { BackendWasm, getThreadsCount, setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
+import { BackendWasm, setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { LockstepError } from '../../../shared/errors.js';
 import { registerTrainingKernels } from './register.js';
 import { simdOf } from './simd/module.js';
@@ -9,26 +9,18 @@ import { simdOf } from './simd/module.js';
 const require = createRequire(import.meta.url);
 
 /**
- * Makes the wasm backend with its training kernels the current backend.
- * The stock library runs its single-threaded SIMD build under Node, so one thread is all there is.
- * @throws LockstepError BACKEND_UNAVAILABLE if it cannot be loaded, or for more than one thread
+ * Makes the wasm backend with its training kernels the current backend. It computes on one thread: the library's
+ * threaded build does not run under Node (it starts its workers from blob URLs), and the same inputs give the same
+ * bits every time.
+ * @throws LockstepError BACKEND_UNAVAILABLE if it cannot be loaded
  */
-export async function loadWasmBackend({ threads = 1 }: { threads?: number } = {}): Promise<void> {
-  if (threads !== 1) {
-    throw new LockstepError(
-      'BACKEND_UNAVAILABLE',
-      `the wasm backend cannot use ${threads} threads in Node.js`,
-      {
-        hint: 'Use one thread per worker and more workers, or another backend.',
-      },
-    );
-  }
+export async function loadWasmBackend(): Promise<void> {
   setWasmPaths(`${path.dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}${path.sep}`);
-  setThreadsCount(threads);
+  setThreadsCount(1);
   registerTrainingKernels();
   const loaded = await withoutNewProcessListeners(() => tf.setBackend('wasm'));
   const backend = tf.backend();
-  if (!loaded || !(backend instanceof BackendWasm) || getThreadsCount() !== threads) {
+  if (!loaded || !(backend instanceof BackendWasm)) {
     throw new LockstepError('BACKEND_UNAVAILABLE', 'the wasm backend could not be loaded', {
       hint: 'Check that @tensorflow/tfjs-backend-wasm is installed and that Node.js allows WebAssembly.',
     });

@@ -4,6 +4,7 @@ import '@tensorflow/tfjs-backend-wasm';
 import { conv2DKernel, fusedConv2DKernel } from './conv2d.js';
 import { conv2DBackpropFilterKernel } from './conv2d-filter-gradient.js';
 import { conv2DBackpropInputKernel } from './conv2d-input-gradient.js';
+import { depthwiseBackpropFilterKernel, depthwiseBackpropInputKernel } from './depthwise-gradients.js';
 import { fusedMatMulKernel } from './fused-matmul.js';
 import { identityKernel } from './identity.js';
 import { batchMatMulKernel } from './matmul.js';
@@ -21,6 +22,8 @@ export const trainingKernels: readonly tf.KernelConfig[] = [
   fusedConv2DKernel,
   conv2DBackpropFilterKernel,
   conv2DBackpropInputKernel,
+  depthwiseBackpropFilterKernel,
+  depthwiseBackpropInputKernel,
   maxPoolGradKernel,
   unsortedSegmentSumKernel,
   sumKernel,

@@ -3,6 +3,7 @@ import { LockstepError } from '../../../../shared/errors.js';
 import { addRows } from './add-rows.js';
 import { assembleModule } from './assembler.js';
 import { addMaxPoolGradient } from './max-pool-gradient.js';
+import { addMultipliedRows } from './multiply-rows.js';
 import { addProduct } from './product.js';
 import { addProductTransposed } from './product-transposed.js';
 import { addTransposedProduct } from './transposed-product.js';
@@ -18,6 +19,7 @@ declare global {
 
 const functions = {
   addMaxPoolGradient,
+  addMultipliedRows,
   addProduct,
   addProductTransposed,
   addRows,
