@@ -1,0 +1,33 @@
+import * as tf from '@tensorflow/tfjs';
+import { LockstepError } from '../../shared/errors.js';
+import type { HostTensor } from '../../shared/tensors.js';
+
+/**
+ * Uploads a shard's inputs, cast to the dtypes that the model declares (images travel as uint8).
+ * @throws LockstepError SHAPE_MISMATCH
+ */
+export function uploadInputs(model: tf.LayersModel, x: readonly HostTensor[]): tf.Tensor[] {
+  if (x.length !== model.inputs.length) {
+    throw new LockstepError(
+      'SHAPE_MISMATCH',
+      `the model has ${model.inputs.length} inputs, got ${x.length}`,
+      {
+        hint: 'Give one array per input, in the order of model.inputs.',
+      },
+    );
+  }
+  model.inputs.forEach(({ shape, name }, index) => {
+    const got = x[index].shape;
+    const fits = got.length === shape.length && shape.every((dim, axis) => dim === null || dim === got[axis]);
+    if (fits) return;
+    throw new LockstepError(
+      'SHAPE_MISMATCH',
+      `input ${name} got rows of shape [${got.slice(1).join(', ')}], expected [${shape.slice(1).join(', ')}]`,
+      { hint: "Reshape the data, or set the model's inputShape." },
+    );
+  });
+  return model.inputs.map(({ dtype }, index) => {
+    const { data, shape } = x[index];
+    return tf.tensor(data, [...shape], dtype === 'int32' || dtype === 'bool' ? dtype : 'float32');
+  });
+}
