@@ -140,17 +140,22 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
   const binding = await bind(server, address, tls === null ? 'ws' : 'wss');
   server.on('error', (error) => log.error({ error }, 'listener'));
+  const end = async (): Promise<void> => {
+    const ended = new Promise<void>((resolve) => void server.close(() => resolve()));
+    strangers.dismiss();
+    for (const peer of peers) peer.close('goodbye');
+    await ended;
+    await binding.release();
+  };
+  let ending: Promise<void> | null = null;
   return {
     url: binding.url,
     get strangers() {
       return strangers.size;
     },
-    close: async () => {
-      const ended = new Promise<void>((resolve) => void server.close(() => resolve()));
-      strangers.dismiss();
-      for (const peer of peers) peer.close('goodbye');
-      await ended;
-      await binding.release();
+    close: () => {
+      ending ??= end();
+      return ending;
     },
   };
 }

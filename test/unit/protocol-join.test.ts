@@ -1,0 +1,289 @@
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect as connectSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pino } from 'pino';
+import { afterEach, describe, expect, it } from 'vitest';
+import { bind, privateSocketPath } from '../../coordinator/server/bind.js';
+import { type AuthenticatedPeer, type ListenOptions, listen } from '../../coordinator/server/listener.js';
+import { createSocketServer } from '../../coordinator/server/socket-server.js';
+import { createToken, readToken } from '../../shared/token.js';
+import { strangerLimits } from '../../shared/transport/connection.js';
+import { openWebSocket } from '../../shared/transport/websocket-client.js';
+import { connect } from '../../worker/connect.js';
+
+const token = 'a token of enough characters';
+const pem = (file: string): string =>
+  readFileSync(new URL(`../fixtures/tls/${file}`, import.meta.url), 'utf8');
+
+const cleanups: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function coordinator(options: Partial<ListenOptions> = {}) {
+  const peers: AuthenticatedPeer[] = [];
+  const logged: { msg: string; code?: string }[] = [];
+  const listener = await listen({
+    address: { host: '127.0.0.1', port: 0 },
+    token,
+    runId: 'run-1',
+    term: 7,
+    log: pino({ level: 'info' }, { write: (line: string) => void logged.push(JSON.parse(line)) }),
+    onPeer: (peer) => peers.push(peer),
+    ...options,
+  });
+  cleanups.push(() => listener.close());
+  return { listener, url: listener.url, peers, logged };
+}
+
+const stranger = (url: string) => openWebSocket({ url, timeoutMs: 2_000, limits: strangerLimits });
+
+describe('joining a run', () => {
+  it.each([
+    ['TCP', {}],
+    ['TLS', { address: { host: 'localhost', port: 0 }, tls: { cert: pem('cert.pem'), key: pem('key.pem') } }],
+    ['a Unix socket', { address: { unix: privateSocketPath() } }],
+  ])('tells the worker its run, term, number and incarnation over %s', async (_, options) => {
+    const { url, peers } = await coordinator(options);
+    const first = await connect({ url, token, ca: pem('cert.pem') });
+    const second = await connect({ url, token, ca: pem('cert.pem') });
+    expect(first.identity).toEqual({ run: 'run-1', term: 7, worker: 0, incarnation: 0 });
+    expect(second.identity).toEqual({ run: 'run-1', term: 7, worker: 1, incarnation: 1 });
+    expect(peers.map(({ session }) => session.identity)).toEqual([first.identity, second.identity]);
+    const heard = new Promise((resolve) => second.onMessage(resolve));
+    peers[1].session.send({ type: 'cancel', round: 5 });
+    expect(await heard).toEqual({ type: 'cancel', round: 5 });
+    peers[0].session.close('goodbye');
+    expect(await first.closed).toMatchObject({ code: 'goodbye', by: 'peer' });
+  });
+
+  it('keeps messages that follow the welcome at once', async () => {
+    const { url } = await coordinator({
+      onPeer: ({ session }) => {
+        for (let round = 0; round < 5; round++) session.send({ type: 'cancel', round });
+      },
+    });
+    const session = await connect({ url, token });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const rounds: unknown[] = [];
+    session.onMessage((message) => rounds.push(message));
+    expect(rounds).toEqual([0, 1, 2, 3, 4].map((round) => ({ type: 'cancel', round })));
+  });
+
+  it('fails with AUTH_FAILED for another token, and is logged', async () => {
+    const { url, peers, logged } = await coordinator();
+    const error = await connect({ url, token: 'another token of enough characters' }).catch(
+      (thrown) => thrown,
+    );
+    expect(error).toMatchObject({ code: 'AUTH_FAILED' });
+    expect(error.hint).toContain('--token-file');
+    expect(error.message).toContain('did not accept');
+    expect(peers).toHaveLength(0);
+    await expect.poll(() => logged.map(({ code }) => code)).toEqual(['auth_failed']);
+    expect(JSON.stringify(logged)).not.toContain(token);
+  });
+
+  it('fails with PROTOCOL_VERSION and names both versions', async () => {
+    const { url } = await coordinator({ protocol: 3 });
+    await expect(connect({ url, token, protocol: 2 })).rejects.toMatchObject({
+      code: 'PROTOCOL_VERSION',
+      message: 'The coordinator speaks version 3 of the protocol, the worker version 2.',
+    });
+  });
+
+  it('fails with CONNECTION_LOST where nobody listens', async () => {
+    const { listener, url } = await coordinator();
+    await listener.close();
+    await expect(connect({ url, token })).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+    await expect(connect({ url: 'ws+unix:/nowhere/at/all.sock', token })).rejects.toMatchObject({
+      code: 'CONNECTION_LOST',
+    });
+  });
+
+  it.each(['http://localhost:1', 'localhost:1', 'ws+unix:relative.sock', ''])(
+    'fails with BAD_OPTION for the URL "%s"',
+    async (url) => {
+      await expect(connect({ url, token })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    },
+  );
+
+  it('fails with CONNECTION_LOST at a peer that says nothing', async () => {
+    const server = createSocketServer({
+      tls: null,
+      maxConnections: 1,
+      openingTimeoutMs: 5_000,
+      admit: () => true,
+      onConnection: () => undefined,
+    });
+    const { url } = await bind(server, { host: '127.0.0.1', port: 0 }, 'ws');
+    cleanups.push(() => void server.close());
+    await expect(connect({ url, token, timeoutMs: 100 })).rejects.toMatchObject({
+      code: 'CONNECTION_LOST',
+      message: expect.stringContaining('too long to authenticate'),
+    });
+  });
+
+  it('fails with AUTH_FAILED at a coordinator that accepts anyone', async () => {
+    const server = createSocketServer({
+      tls: null,
+      maxConnections: 1,
+      openingTimeoutMs: 5_000,
+      admit: () => true,
+      onConnection: (connection) => {
+        const proof = 'ab'.repeat(32);
+        connection.onMessage(() =>
+          connection.send({ type: 'welcome', term: 0, worker: 0, incarnation: 0, proof }),
+        );
+        connection.send({ type: 'hello', protocol: 1, run: 'run-1', nonce: proof });
+      },
+    });
+    const { url } = await bind(server, { host: '127.0.0.1', port: 0 }, 'ws');
+    cleanups.push(() => void server.close());
+    await expect(connect({ url, token, protocol: 1 })).rejects.toMatchObject({
+      code: 'AUTH_FAILED',
+      message: expect.stringContaining('does not hold this token'),
+    });
+  });
+});
+
+describe('a stranger', () => {
+  it('is closed after the deadline, whether it speaks HTTP, WebSocket or nothing', async () => {
+    const { listener, url, logged } = await coordinator({ limits: { handshakeTimeoutMs: 150 } });
+    const port = Number(new URL(url).port);
+    const mute = connectSocket(port, '127.0.0.1');
+    const slow = connectSocket(port, '127.0.0.1');
+    slow.write('GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ');
+    const drip = setInterval(() => slow.write('a'), 20);
+    cleanups.push(() => clearInterval(drip));
+    slow.on('error', () => undefined);
+    const idle = await stranger(url);
+    await Promise.all([once(mute, 'close'), once(slow, 'close')]);
+    expect(await idle.closed).toMatchObject({ code: 'handshake_timeout', by: 'peer' });
+    await expect.poll(() => listener.strangers).toBe(0);
+    expect(logged).toMatchObject([{ code: 'handshake_timeout' }]);
+  });
+
+  it('cannot send more than the handshake needs', async () => {
+    const { url } = await coordinator();
+    const large = await stranger(url);
+    large.send({ type: 'proof', text: 'x'.repeat(5_000) });
+    expect(await large.closed).toMatchObject({ code: 'oversize', by: 'peer' });
+    const withPayload = await stranger(url);
+    withPayload.send({ type: 'proof' }, [new Uint8Array(1)]);
+    expect(await withPayload.closed).toMatchObject({ code: 'oversize', by: 'peer' });
+  });
+
+  it('is closed at its first message that is not a proof', async () => {
+    const { url, peers } = await coordinator();
+    const rude = await stranger(url);
+    rude.send({ type: 'setup' });
+    expect(await rude.closed).toMatchObject({ code: 'invalid_message', by: 'peer' });
+    expect(peers).toHaveLength(0);
+  });
+
+  it('finds no room among too many others, while workers go on', async () => {
+    const { listener, url } = await coordinator({ limits: { maxStrangers: 3 } });
+    const worker = await connect({ url, token });
+    const waiting = await Promise.all([stranger(url), stranger(url), stranger(url)]);
+    expect(listener.strangers).toBe(3);
+    await expect(stranger(url)).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+    for (const connection of waiting) connection.close('goodbye');
+    await Promise.all(waiting.map(({ closed }) => closed));
+    await expect.poll(() => listener.strangers).toBe(0);
+    await connect({ url, token });
+    worker.send({ type: 'goodbye', reason: 'done' });
+  });
+
+  it('is turned away unheard after too many failures', async () => {
+    const { url } = await coordinator({ limits: { maxFailures: 3 } });
+    const wrong = { url, token: 'another token of enough characters' };
+    for (let i = 0; i < 3; i++) await expect(connect(wrong)).rejects.toMatchObject({ code: 'AUTH_FAILED' });
+    await expect(connect({ url, token })).rejects.toThrow('Too many attempts');
+  });
+
+  it('gets 426 when it speaks plain HTTP', async () => {
+    const { url } = await coordinator();
+    const response = await fetch(url.replace('ws:', 'http:'));
+    expect(response.status).toBe(426);
+  });
+});
+
+describe('listening', () => {
+  it('refuses a taken port and a taken socket', async () => {
+    const { url } = await coordinator();
+    const port = Number(new URL(url).port);
+    await expect(coordinator({ address: { host: '127.0.0.1', port } })).rejects.toMatchObject({
+      code: 'ADDRESS_IN_USE',
+    });
+    const unix = privateSocketPath();
+    await coordinator({ address: { unix } });
+    await expect(coordinator({ address: { unix } })).rejects.toMatchObject({ code: 'ADDRESS_IN_USE' });
+  });
+
+  it('refuses an address that other machines reach without TLS, unless told', async () => {
+    await expect(coordinator({ address: { host: '0.0.0.0', port: 0 } })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      hint: expect.stringContaining('--insecure'),
+    });
+  });
+
+  it('refuses an address of another machine, a certificate that is none, and a path that is too long', async () => {
+    const elsewhere = { address: { host: '192.0.2.1', port: 0 }, insecure: true };
+    await expect(coordinator(elsewhere)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(coordinator({ tls: { cert: 'x', key: 'y' } })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(coordinator({ address: { unix: `/tmp/${'x'.repeat(120)}` } })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+    });
+  });
+
+  it('makes a socket that only this user can reach, and leaves nothing behind', async () => {
+    const unix = privateSocketPath();
+    const { listener, url } = await coordinator({ address: { unix } });
+    expect(statSync(unix).mode & 0o777).toBe(0o600);
+    expect(statSync(dirname(unix)).mode & 0o777).toBe(0o700);
+    const session = await connect({ url, token });
+    await listener.close();
+    expect((await session.closed).code).toBe('goodbye');
+    expect(() => statSync(dirname(unix))).toThrow('ENOENT');
+  });
+
+  it('refuses a socket in a directory that others can enter', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'open-'));
+    cleanups.push(() => rmSync(directory, { recursive: true }));
+    chmodSync(directory, 0o755);
+    await expect(coordinator({ address: { unix: join(directory, 's.sock') } })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+    });
+  });
+});
+
+describe('a token', () => {
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+
+  it('is new each time, and long', () => {
+    expect(createToken()).not.toBe(createToken());
+    expect(createToken()).toHaveLength(43);
+  });
+
+  it('comes from its file, else from the environment', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'token-'));
+    cleanups.push(() => rmSync(directory, { recursive: true }));
+    const file = join(directory, 'token');
+    writeFileSync(file, 'from the file, 16 and more\n', { mode: 0o644 });
+    const environment = { LOCKSTEP_TOKEN: 'from the environment, 16 and more' };
+    expect(await readToken({ file, environment, warn })).toBe('from the file, 16 and more');
+    expect(warnings).toEqual([`every user of this machine can read ${file}; chmod 600 it`]);
+    expect(await readToken({ environment, warn })).toBe('from the environment, 16 and more');
+  });
+
+  it.each([
+    ['is nowhere', { environment: {} }],
+    ['is short', { environment: { LOCKSTEP_TOKEN: '123456789012345' } }],
+    ['is in a file that is not there', { file: '/nowhere/token', environment: {} }],
+  ])('fails with BAD_OPTION when it %s', async (_, source) => {
+    await expect(readToken({ ...source, warn })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+});
