@@ -1,0 +1,221 @@
+import { Command, Option } from 'commander';
+import { type Address, addressOf, choiceOf, integerOf, webSocketUrlOf } from './values.js';
+
+/** The choices of `--backend`, as the trainer knows them. */
+export const backends = ['auto', 'tensorflow', 'wasm', 'cpu'] as const;
+export type Backend = (typeof backends)[number];
+
+/** Every command has these. */
+export interface OutputOptions {
+  readonly verbose: boolean;
+}
+
+interface ComputeOptions extends OutputOptions {
+  readonly backend: Backend;
+  readonly threadsPerWorker: number;
+  readonly data?: string;
+}
+
+/** What `train` and `coordinator` share. */
+export interface RunOptions extends ComputeOptions {
+  readonly shards?: number;
+  readonly seed?: number;
+  readonly epochs?: number;
+  readonly batchSize?: number;
+  readonly checkpointDir?: string;
+  readonly resume: boolean;
+  readonly report?: string;
+  readonly quiet: boolean;
+}
+
+export interface TrainOptions extends RunOptions {
+  readonly workers: number;
+}
+
+export interface CoordinatorOptions extends RunOptions {
+  readonly listen: Address;
+  readonly workers: number;
+  readonly tokenFile?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecure: boolean;
+}
+
+export interface WorkerOptions extends OutputOptions {
+  readonly join: string;
+  readonly tokenFile?: string;
+  readonly backend: Backend;
+  /** Absent: as many as the coordinator says. */
+  readonly threads?: number;
+  readonly job?: string;
+  readonly ca?: string;
+}
+
+export interface EvaluateOptions extends ComputeOptions {
+  readonly checkpoint: string;
+  readonly workers: number;
+}
+
+export interface VerifyOptions extends ComputeOptions {
+  readonly shards?: number;
+  readonly seed?: number;
+}
+
+export interface DoctorOptions extends OutputOptions {
+  readonly threads: number;
+}
+
+/** What carries the commands out; each gives the exit code. */
+export interface Handlers {
+  train(job: string, options: TrainOptions): Promise<number>;
+  coordinator(job: string, options: CoordinatorOptions): Promise<number>;
+  worker(options: WorkerOptions): Promise<number>;
+  evaluate(job: string, options: EvaluateOptions): Promise<number>;
+  verify(job: string, options: VerifyOptions): Promise<number>;
+  doctor(options: DoctorOptions): Promise<number>;
+}
+
+const maxWorkers = 1024;
+const maxShards = 65_536;
+
+/** All commands with their options, units and ranges. `onExit` gets the exit code of the command that ran. */
+export function createProgram(
+  version: string,
+  handlers: Handlers,
+  onExit: (exitCode: number) => void,
+): Command {
+  const program = new Command('lockstep')
+    .description('Train TensorFlow.js models on many workers, with the same bits on any number of them.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .configureHelp({ sortSubcommands: false })
+    .addHelpText(
+      'after',
+      examples(['train job.ts --workers 4 --checkpoint-dir runs/a', 'verify job.ts', 'doctor']),
+    );
+
+  runOptions(program.command('train').summary('train a job on worker processes of this machine'))
+    .description('Train a job on worker processes of this machine.')
+    .option('--workers <n>', 'worker processes', integerOf('--workers', 1, maxWorkers), 2)
+    .addHelpText(
+      'after',
+      examples([
+        'train job.ts --workers 4 --data data/mnist',
+        'train job.ts --checkpoint-dir runs/a            # saves at the end of every epoch',
+        'train job.ts --checkpoint-dir runs/a --resume   # goes on at the exact batch',
+      ]),
+    )
+    .action(async (job: string, options: TrainOptions) => onExit(await handlers.train(job, options)));
+
+  runOptions(program.command('coordinator').summary('train a job on workers that join over the network'))
+    .description('Train a job on workers that join over the network, with `lockstep worker`.')
+    .requiredOption('--listen <host:port>', 'where to wait for workers', addressOf('--listen'))
+    .option('--workers <n>', 'start when this many have joined', integerOf('--workers', 1, maxWorkers), 1)
+    .option('--token-file <file>', 'the token that workers must hold (or LOCKSTEP_TOKEN)')
+    .option('--tls-cert <file>', 'certificate in PEM; workers then join with wss://')
+    .option('--tls-key <file>', 'its private key in PEM')
+    .option('--insecure', 'listen to other machines without TLS', false)
+    .addHelpText(
+      'after',
+      examples([
+        'coordinator job.ts --listen 127.0.0.1:7070 --token-file token --workers 3',
+        'coordinator job.ts --listen 0.0.0.0:7070 --token-file token --tls-cert cert.pem --tls-key key.pem',
+      ]),
+    )
+    .action(async (job: string, options: CoordinatorOptions) =>
+      onExit(await handlers.coordinator(job, options)),
+    );
+
+  common(program.command('worker').summary('compute for a coordinator'))
+    .description('Compute for a coordinator, on this machine or another, until the run ends.')
+    .requiredOption(
+      '--join <url>',
+      'the coordinator, ws://HOST:PORT or wss://HOST:PORT',
+      webSocketUrlOf('--join'),
+    )
+    .option('--token-file <file>', 'the token that the coordinator holds (or LOCKSTEP_TOKEN)')
+    .addOption(backendOption())
+    .option(
+      '--threads <n>',
+      'compute threads (default: what the coordinator says)',
+      integerOf('--threads', 1, 1024),
+    )
+    .option('--job <file>', "this machine's copy of the job file, for jobs with code of their own")
+    .option('--ca <file>', 'certificate authority in PEM, for wss:// with a certificate of your own')
+    .addHelpText('after', examples(['worker --join ws://10.0.0.1:7070 --token-file token']))
+    .action(async (options: WorkerOptions) => onExit(await handlers.worker(options)));
+
+  computeOptions(program.command('evaluate').summary("score a checkpoint on the job's validation data"))
+    .description("Score a checkpoint on the job's validation data.")
+    .requiredOption('--checkpoint <dir>', 'a checkpoint, or the --checkpoint-dir of a run')
+    .option('--workers <n>', 'worker processes', integerOf('--workers', 1, maxWorkers), 2)
+    .addHelpText('after', examples(['evaluate job.ts --checkpoint runs/a --data data/mnist']))
+    .action(async (job: string, options: EvaluateOptions) => onExit(await handlers.evaluate(job, options)));
+
+  computeOptions(program.command('verify').summary('prove that a job gives the same bits on any workers'))
+    .description(
+      'Train 20 steps of a job by 1 worker, by 3, and by 2 of which one is killed, and compare the bits after\n' +
+        'every step. Callbacks are left out: they might write files.',
+    )
+    .option('--shards <n>', 'shards per batch', integerOf('--shards', 1, maxShards))
+    .option('--seed <k>', 'seed of everything random', seedValue)
+    .addHelpText('after', examples(['verify job.ts --data data/mnist']))
+    .action(async (job: string, options: VerifyOptions) => onExit(await handlers.verify(job, options)));
+
+  common(program.command('doctor').summary('say which backends work here, and how fast'))
+    .description('Say which backends work here, how fast they are, and how to get a faster one.')
+    .option('--threads <n>', 'compute threads', integerOf('--threads', 1, 1024), 1)
+    .action(async (options: DoctorOptions) => onExit(await handlers.doctor(options)));
+
+  return program;
+}
+
+const seedValue = integerOf('--seed', 0, Number.MAX_SAFE_INTEGER);
+
+function runOptions(command: Command): Command {
+  return computeOptions(command)
+    .option(
+      '--shards <n>',
+      'shards per batch; part of what the bits depend on',
+      integerOf('--shards', 1, maxShards),
+    )
+    .option('--seed <k>', 'seed of everything random', seedValue)
+    .option('--epochs <n>', "instead of the job's epochs", integerOf('--epochs', 1, 1_000_000_000))
+    .option(
+      '--batch-size <n>',
+      "instead of the job's batch size, in rows",
+      integerOf('--batch-size', 1, 2 ** 31 - 1),
+    )
+    .option('--checkpoint-dir <dir>', 'save the run here')
+    .option('--resume', 'go on from the newest checkpoint in --checkpoint-dir', false)
+    .option('--report <file>', 'write a report of the run as JSON')
+    .option('--quiet', 'show warnings and the end only', false);
+}
+
+function computeOptions(command: Command): Command {
+  return common(command)
+    .argument('<job>', 'file whose default export is defineJob({ … })')
+    .option('--data <dir>', 'folder of the data, for jobs that ask for one')
+    .addOption(backendOption())
+    .option(
+      '--threads-per-worker <n>',
+      'compute threads of each worker',
+      integerOf('--threads-per-worker', 1, 1024),
+      1,
+    );
+}
+
+function common(command: Command): Command {
+  return command.option('--verbose', 'show stacks of errors and more of the log', false);
+}
+
+function backendOption(): Option {
+  return new Option('--backend <name>', `one of ${backends.join(', ')}`)
+    .argParser(choiceOf('--backend', backends))
+    .default('auto');
+}
+
+function examples(lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ lockstep ${line}`).join('\n')}\n`;
+}
