@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Conv2DAttributes, conv2DInfo, tapsOf } from './conv2d-geometry.js';
-import { addressOf, type KernelCall, type TensorInfo, wasmKernel, zeros } from './kernel.js';
+import { addressOf, dispose, floats, type KernelCall, type TensorInfo, wasmKernel, zeros } from './kernel.js';
 import { simdOf } from './simd/module.js';
 
 interface Inputs {
@@ -16,19 +16,24 @@ const bytesPerPass = 32 * 1024;
 /**
  * Conv2DBackpropFilter, NHWC, any stride and padding; float32. For x [n, h, w, c] and dy [n, oh, ow, d] gives
  * [kh, kw, c, d]: for each tap, the sum over all positions of the outer product of the input pixel that the tap
- * reads and the output's gradient there. Samples are added in order.
+ * reads and the output's gradient there. Each sample is summed from zero, then added, which halves the digits lost.
  */
 function conv2DBackpropFilter({ inputs, attrs, backend }: KernelCall<Inputs, Attributes>): TensorInfo {
   const info = conv2DInfo(inputs.x.shape, attrs.filterShape, attrs);
   const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, outChannels } = info;
   const out = zeros(backend, info.filterShape);
-  const { addTransposedProduct } = simdOf(backend);
+  const ofSample = zeros(backend, info.filterShape);
+  const { addRows, addTransposedProduct } = simdOf(backend);
   const taps = tapsOf(info);
-  const [xAt, dyAt, outAt] = [inputs.x, inputs.dy, out].map((tensor) => addressOf(backend, tensor));
+  const size = tf.util.sizeFromShape(info.filterShape);
+  const [xAt, dyAt, outAt, ofSampleAt] = [inputs.x, inputs.dy, out, ofSample].map((tensor) =>
+    addressOf(backend, tensor),
+  );
   const [xPixel, dyPixel] = [4 * inChannels, 4 * outChannels];
   const rowBytes = inWidth * xPixel * info.strideHeight + outWidth * dyPixel;
   const rowsPerPass = Math.max(1, Math.floor(bytesPerPass / rowBytes));
   for (let sample = 0; sample < batchSize; sample++) {
+    floats(backend, ofSample).fill(0);
     for (let start = 0; start < outHeight; start += rowsPerPass) {
       for (const { index, rows, columns, span } of taps) {
         const from = Math.max(start, rows.from);
@@ -45,14 +50,16 @@ function conv2DBackpropFilter({ inputs, attrs, backend }: KernelCall<Inputs, Att
           outWidth * dyPixel,
           to - from,
           columns.to - columns.from,
-          outAt + index * xPixel * outChannels,
+          ofSampleAt + index * xPixel * outChannels,
           dyPixel,
           span * inChannels,
           outChannels,
         );
       }
     }
+    addRows(ofSampleAt, 0, 1, outAt, size);
   }
+  dispose(backend, ofSample);
   return out;
 }
 

@@ -10,7 +10,7 @@ const require = createRequire(import.meta.url);
 
 /**
  * Makes the wasm backend with its training kernels the current backend. It computes on one thread: the library's
- * threaded build does not run under Node (it starts its workers from blob URLs), and the same inputs give the same
+ * threaded build is switched off under Node (tfjs issue 3830), and the same inputs give the same
  * bits every time.
  * @throws LockstepError BACKEND_UNAVAILABLE if it cannot be loaded
  */

@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
-import { addressOf, floats, type KernelCall, type TensorInfo, wasmKernel, zeros } from './kernel.js';
+import { addressOf, dispose, floats, type KernelCall, type TensorInfo, wasmKernel, zeros } from './kernel.js';
 import { simdOf } from './simd/module.js';
 import { runStock } from './stock.js';
 
 type Attributes = { axis: number | number[]; keepDims: boolean };
 type Call = KernelCall<{ x: TensorInfo }, Attributes>;
 
-/** Bytes of rows that are summed from zero before they are added to the result. */
-const bytesPerBlock = 32 * 1024;
+/** Rows that are added one after another, from zero. */
+const rowsPerBlock = 128;
 
 /** A reduction of the middle axis of [outer, reduced, inner]. */
 interface Reduction {
@@ -36,19 +36,35 @@ function middleReduction(shape: readonly number[], { axis, keepDims }: Attribute
   return { outer, reduced: sizeOf(between), inner, outShape };
 }
 
-/** Sums in blocks that fit the first cache: rows of a block in order from zero, then block after block. */
+/**
+ * Sums blocks of rows, then the sums of the blocks in the same way: the rounding error grows with the depth of this
+ * tree, not with the number of rows (Higham 1993, "The accuracy of floating point summation", section 2).
+ */
+function addRowsInBlocks(backend: BackendWasm, x: number, rows: number, out: number, inner: number): void {
+  const { addRows } = simdOf(backend);
+  const rowBytes = 4 * inner;
+  if (rows <= rowsPerBlock) {
+    addRows(x, rowBytes, rows, out, inner);
+    return;
+  }
+  const blocks = Math.ceil(rows / rowsPerBlock);
+  const partials = zeros(backend, [blocks, inner]);
+  const partialsAt = addressOf(backend, partials);
+  for (let block = 0; block < blocks; block++) {
+    const from = block * rowsPerBlock;
+    const count = Math.min(rowsPerBlock, rows - from);
+    addRows(x + from * rowBytes, rowBytes, count, partialsAt + block * rowBytes, inner);
+  }
+  addRowsInBlocks(backend, partialsAt, blocks, out, inner);
+  dispose(backend, partials);
+}
+
 function reduceMiddle(backend: BackendWasm, x: TensorInfo, reduction: Reduction): TensorInfo {
   const { outer, reduced, inner, outShape } = reduction;
   const out = zeros(backend, outShape);
-  const { addRows } = simdOf(backend);
   const [xAt, outAt] = [addressOf(backend, x), addressOf(backend, out)];
-  const rowBytes = 4 * inner;
-  const rowsPerBlock = Math.max(1, Math.floor(bytesPerBlock / rowBytes));
   for (let entry = 0; entry < outer; entry++) {
-    for (let row = 0; row < reduced; row += rowsPerBlock) {
-      const rows = Math.min(rowsPerBlock, reduced - row);
-      addRows(xAt + (entry * reduced + row) * rowBytes, rowBytes, rows, outAt + entry * rowBytes, inner);
-    }
+    addRowsInBlocks(backend, xAt + 4 * entry * reduced * inner, reduced, outAt + 4 * entry * inner, inner);
   }
   return out;
 }

@@ -4,6 +4,7 @@ import '@tensorflow/tfjs-backend-wasm';
 import { conv2DKernel, fusedConv2DKernel } from './conv2d.js';
 import { conv2DBackpropFilterKernel } from './conv2d-filter-gradient.js';
 import { conv2DBackpropInputKernel } from './conv2d-input-gradient.js';
+import { depthwiseConv2DKernel, fusedDepthwiseConv2DKernel } from './depthwise-conv2d.js';
 import { depthwiseBackpropFilterKernel, depthwiseBackpropInputKernel } from './depthwise-gradients.js';
 import { fusedMatMulKernel } from './fused-matmul.js';
 import { identityKernel } from './identity.js';
@@ -22,6 +23,8 @@ export const trainingKernels: readonly tf.KernelConfig[] = [
   fusedConv2DKernel,
   conv2DBackpropFilterKernel,
   conv2DBackpropInputKernel,
+  depthwiseConv2DKernel,
+  fusedDepthwiseConv2DKernel,
   depthwiseBackpropFilterKernel,
   depthwiseBackpropInputKernel,
   maxPoolGradKernel,
