@@ -1,7 +1,10 @@
 import type { Json } from '../../shared/json.js';
 
-/** Losses and metrics by Keras name, e.g. `loss`, `accuracy`, `val_loss`. */
-export type Logs = Readonly<Record<string, number>>;
+/**
+ * Losses and metrics by Keras name, e.g. `loss`, `accuracy`, `val_loss`. What a callback adds at the end of an
+ * epoch, such as `learning_rate`, the callbacks after it see, and the history last of all.
+ */
+export type Logs = Record<string, number>;
 
 export interface TrainingParams {
   readonly epochs: number;
@@ -33,6 +36,7 @@ export interface Training {
 
 /** A callback's state: plain data and tensors. It travels in every checkpoint. */
 export interface CallbackState {
+  /** A key that begins with `~` is about this machine, e.g. a position in a file, and no part of the run's hash. */
   readonly values: Readonly<Record<string, Json>>;
   readonly tensors?: Readonly<Record<string, Float32Array>>;
 }
@@ -61,5 +65,6 @@ export interface Callback {
   onPredictBatchBegin?: Hook<[batch: number]>;
   onPredictBatchEnd?: Hook<[batch: number]>;
   saveState?(): CallbackState;
+  /** Called after `onTrainBegin` of a resumed run, which may reset what it likes. */
   loadState?(state: CallbackState): void;
 }

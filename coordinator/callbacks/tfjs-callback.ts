@@ -1,0 +1,122 @@
+import * as tf from '@tensorflow/tfjs';
+import { z } from 'zod';
+import type { Callback, CallbackState, Logs, Training } from './callback.js';
+import { float64, valuesOf } from './callback-state.js';
+
+type TfjsHook<Args extends unknown[]> = (...args: [...Args, logs: tf.Logs, training: Training]) => unknown;
+
+/**
+ * A callback as `model.fit` accepts it: a plain object of functions, a `tf.CustomCallback`, or an instance of a
+ * class that extends `tf.Callback`, such as `tf.callbacks.earlyStopping()`.
+ */
+export interface TfjsCallback {
+  /** A name makes it a callback of ours, whose hooks get other arguments. */
+  readonly name?: undefined;
+  onTrainBegin?: TfjsHook<[]>;
+  onTrainEnd?: TfjsHook<[]>;
+  onEpochBegin?: TfjsHook<[epoch: number]>;
+  onEpochEnd?: TfjsHook<[epoch: number]>;
+  onBatchBegin?: TfjsHook<[batch: number]>;
+  onBatchEnd?: TfjsHook<[batch: number]>;
+  onYield?: (epoch: number, batch: number, logs: tf.Logs) => unknown;
+  setParams?(params: Record<string, unknown>): void;
+  saveState?(): CallbackState;
+  loadState?(state: CallbackState): void;
+}
+
+/** What `fit` accepts as `callbacks`. */
+export type CallbackOption = Callback | TfjsCallback;
+
+/** Ours carry a name; those of `model.fit` do not. */
+function isOurs(callback: CallbackOption): callback is Callback {
+  return typeof callback.name === 'string';
+}
+
+/**
+ * Callbacks as given to `fit`, all as ours.
+ * @param model what `tf.Callback`s know as `this.model`; setting its `stopTraining` ends the run
+ */
+export function callbacksOf(
+  given: CallbackOption | readonly CallbackOption[] | undefined,
+  model?: tf.LayersModel,
+): Callback[] {
+  const list: readonly CallbackOption[] = Array.isArray(given) ? given : given === undefined ? [] : [given];
+  return list.map((callback) => (isOurs(callback) ? callback : fromTfjsCallback(callback, model)));
+}
+
+/**
+ * Adapts a callback of `model.fit`. The hooks get what `model.fit` gives them, and the `Training` after it. Setting
+ * `stopTraining` on `model`, as callbacks of `model.fit` do, ends the run. The state of
+ * `tf.callbacks.earlyStopping()` travels in checkpoints; what other callbacks remember is their own, unless they
+ * have `saveState` and `loadState`.
+ */
+export function fromTfjsCallback(callback: TfjsCallback, model?: tf.LayersModel): Callback {
+  const target = (model ?? {}) as StopFlag;
+  const watched = async (result: unknown, training: Training): Promise<void> => {
+    await result;
+    if (readStop(target)) training.stopTraining = true;
+  };
+  const call = (hook: ((...args: never[]) => unknown) | undefined, args: unknown[], training: Training) =>
+    watched(hook?.apply(callback, [...args, training] as never[]), training);
+  let epoch = 0;
+
+  return {
+    name: 'tfjs',
+    ...stateOf(callback),
+
+    async onTrainBegin(training) {
+      const { params } = training;
+      target.stopTraining = false;
+      if (callback instanceof tf.Callback) callback.model = (model ?? target) as tf.LayersModel;
+      callback.setParams?.({ ...params, initialEpoch: training.epoch, verbose: 0 });
+      await call(callback.onTrainBegin, [{}], training);
+    },
+
+    onTrainEnd: (logs, training) => call(callback.onTrainEnd, [{ ...logs }], training),
+
+    async onEpochBegin(begun, training) {
+      epoch = begun;
+      await call(callback.onEpochBegin, [begun, {}], training);
+    },
+
+    // The very object: a callback may add entries.
+    onEpochEnd: (ended, logs, training) => call(callback.onEpochEnd, [ended, logs], training),
+
+    onTrainBatchBegin: (batch, training) => call(callback.onBatchBegin, [batch, { batch }], training),
+
+    async onTrainBatchEnd(batch, logs, training) {
+      const batchLogs: Logs = { batch, ...logs };
+      await call(callback.onBatchEnd, [batch, batchLogs], training);
+      await call(callback.onYield, [epoch, batch, batchLogs], training);
+    },
+  };
+}
+
+/** `stopTraining` of a LayersModel is write-only; its value is kept in `stopTraining_`. */
+interface StopFlag {
+  stopTraining?: boolean;
+  stopTraining_?: boolean;
+}
+
+function readStop(target: StopFlag): boolean {
+  return target.stopTraining_ ?? target.stopTraining ?? false;
+}
+
+const earlyStoppingValues = z.strictObject({ wait: z.int(), stoppedEpoch: z.int(), best: float64 });
+
+function stateOf(callback: TfjsCallback): Pick<Callback, 'saveState' | 'loadState'> {
+  if (callback instanceof tf.EarlyStopping) {
+    // Private to TypeScript alone.
+    const fields = callback as unknown as z.infer<typeof earlyStoppingValues>;
+    return {
+      saveState: () => ({
+        values: { wait: fields.wait, stoppedEpoch: fields.stoppedEpoch, best: fields.best },
+      }),
+      loadState(state) {
+        Object.assign(callback, valuesOf('tf.EarlyStopping', earlyStoppingValues, state));
+      },
+    };
+  }
+  if (callback.saveState === undefined || callback.loadState === undefined) return {};
+  return { saveState: callback.saveState.bind(callback), loadState: callback.loadState.bind(callback) };
+}
