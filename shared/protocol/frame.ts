@@ -41,18 +41,37 @@ const packrOptions = { useRecords: false, skipValues: [undefined] };
 const packr = new Packr(packrOptions);
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
 
+/** A payload whose checksum is known, so that sending it to many peers computes it once. */
+export interface SealedPayload {
+  readonly pieces: readonly Uint8Array[];
+  readonly bytes: number;
+  readonly crc32: number;
+}
+
+/** What follows a header: the concatenation of arrays, which are lent and not copied. */
+export type Payload = readonly Uint8Array[] | SealedPayload;
+
+/** Reads every byte once; none may change from here until all peers have been sent to. */
+export function sealPayload(pieces: readonly Uint8Array[]): SealedPayload {
+  return {
+    pieces: pieces.filter((piece) => piece.byteLength > 0),
+    bytes: pieces.reduce((sum, piece) => sum + piece.byteLength, 0),
+    crc32: checksumOf(pieces),
+  };
+}
+
 /**
  * The pieces of a frame: its head, then the payload's own arrays, not copied.
  * @param body plain data, as in JSON
  */
-export function encodeFrame(body: object, payload: readonly Uint8Array[] = []): Uint8Array[] {
-  const payloadBytes = payload.reduce((sum, piece) => sum + piece.byteLength, 0);
-  const header = packr.pack({ payloadBytes, payloadCrc32: checksumOf(payload), body });
+export function encodeFrame(body: object, payload: Payload = []): Uint8Array[] {
+  const { pieces, bytes, crc32 } = 'pieces' in payload ? payload : sealPayload(payload);
+  const header = packr.pack({ payloadBytes: bytes, payloadCrc32: crc32, body });
   invariant(isPlainMsgpack(header), 'a message holds something that is not plain data');
   const head = new Uint8Array(padded(lengthBytes + header.byteLength));
   new DataView(head.buffer).setUint32(0, header.byteLength, true);
   head.set(header, lengthBytes);
-  return [head, ...payload.filter((piece) => piece.byteLength > 0)];
+  return [head, ...pieces];
 }
 
 interface OpenFrame {

@@ -3,6 +3,7 @@ import type { CloseInfo, Connection, ConnectionLimits } from '../transport/conne
 import { Inbox } from '../transport/inbox.js';
 import type { WorkerIdentity } from './auth.js';
 import { count, name } from './fields.js';
+import type { Payload } from './frame.js';
 import { fitsToCoordinator, fitsToWorker } from './payload-length.js';
 import { type RejectCode, rejections } from './reject.js';
 import { type ToCoordinator, toCoordinator } from './to-coordinator.js';
@@ -63,7 +64,7 @@ export class Session<Out extends object, In> {
    * Sends a message; on a closed connection it does nothing.
    * @param payload lent to the session and not copied: leave it unchanged until `onReleased` is called
    */
-  send(message: Out, payload?: readonly Uint8Array[], onReleased?: () => void): void {
+  send(message: Out, payload?: Payload, onReleased?: () => void): void {
     const { run, term, incarnation } = this.identity;
     this.#connection.send({ run, term, incarnation, message }, payload, onReleased);
   }

@@ -1,4 +1,4 @@
-import type { FrameLimits } from '../protocol/frame.js';
+import type { FrameLimits, Payload } from '../protocol/frame.js';
 import type { RejectCode } from '../protocol/reject.js';
 
 /** Why a connection ended: a reason of the protocol, or `lost` when it broke without one. */
@@ -52,7 +52,7 @@ export interface Connection {
    * @param body plain data, as in JSON
    * @param payload lent to the connection and not copied: leave it unchanged until `onReleased` is called
    */
-  send(body: object, payload?: readonly Uint8Array[], onReleased?: () => void): void;
+  send(body: object, payload?: Payload, onReleased?: () => void): void;
   /**
    * Sets the receiver of all frames from here on; frames that came before the first one are kept for it.
    * The payload belongs to the receiver and is alone in its buffer.

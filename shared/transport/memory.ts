@@ -1,4 +1,4 @@
-import { encodeFrame, FrameDecoder } from '../protocol/frame.js';
+import { encodeFrame, FrameDecoder, type Payload } from '../protocol/frame.js';
 import { type RejectCode, rejections } from '../protocol/reject.js';
 import { type CloseInfo, type Connection, type ConnectionLimits, peerLimits } from './connection.js';
 import { Inbox } from './inbox.js';
@@ -76,7 +76,7 @@ class MemoryConnection implements Connection {
     return this.#bufferedBytes;
   }
 
-  send(body: object, payload?: readonly Uint8Array[], onReleased?: () => void): void {
+  send(body: object, payload?: Payload, onReleased?: () => void): void {
     if (this.#phase === 'open') {
       if (this.#bufferedBytes > this.#limits.maxBufferedBytes) {
         const reason = `${this.#bufferedBytes} bytes are waiting to be read by ${this.peer}`;

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { encodeFrame, FrameDecoder, headOverheadBytes } from '../protocol/frame.js';
+import { encodeFrame, FrameDecoder, headOverheadBytes, type Payload } from '../protocol/frame.js';
 import { type RejectCode, rejections } from '../protocol/reject.js';
 import { closeCodeOf, closeStatusOf, closeText } from './close-status.js';
 import { type CloseInfo, type Connection, type ConnectionLimits, peerLimits } from './connection.js';
@@ -70,7 +70,7 @@ export class WebSocketConnection implements Connection {
     return this.#socket.bufferedAmount;
   }
 
-  send(body: object, payload?: readonly Uint8Array[], onReleased?: () => void): void {
+  send(body: object, payload?: Payload, onReleased?: () => void): void {
     if (this.#state.phase !== 'open') {
       onReleased?.();
       return;

@@ -2,7 +2,13 @@ import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
 import { checksumOf } from '../../shared/protocol/checksum.js';
-import { type Decoded, encodeFrame, FrameDecoder, headOverheadBytes } from '../../shared/protocol/frame.js';
+import {
+  type Decoded,
+  encodeFrame,
+  FrameDecoder,
+  headOverheadBytes,
+  sealPayload,
+} from '../../shared/protocol/frame.js';
 import { isPlainMsgpack } from '../../shared/protocol/plain-msgpack.js';
 
 const limits = { maxHeaderBytes: 4_096, maxPayloadBytes: 65_536 };
@@ -88,6 +94,17 @@ describe('a frame', () => {
           expect(decoded.payload.buffer.byteLength).toBe(decoded.payload.byteLength);
         },
       ),
+    );
+  });
+
+  it('is the same for a payload that was sealed before', () => {
+    fc.assert(
+      fc.property(json, fc.array(bytes, { maxLength: 4 }), (body, payload) => {
+        expect(encodeFrame(body, sealPayload(payload))).toEqual(encodeFrame(body, payload));
+        expect(pushAll(encodeFrame(body, sealPayload(payload)).slice(0, 1)).status).toBe(
+          joined(payload).byteLength === 0 ? 'frame' : 'incomplete',
+        );
+      }),
     );
   });
 
