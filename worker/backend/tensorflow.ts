@@ -103,11 +103,13 @@ async function load(name: TensorflowPackage, { version, require }: Installed): P
  * packages side by side, and then nothing needs to be done.
  */
 function shareTfjs(require: NodeJS.Require): void {
-  const ours = ownRequire.resolve('@tensorflow/tfjs');
-  const theirs = require.resolve('@tensorflow/tfjs');
-  if (ours === theirs) return;
-  ownRequire(ours);
-  require.cache[theirs] = ownRequire.cache[ours];
+  for (const name of ['@tensorflow/tfjs', '@tensorflow/tfjs-core']) {
+    const ours = ownRequire.resolve(name);
+    const theirs = require.resolve(name);
+    if (ours === theirs) continue;
+    ownRequire(ours);
+    require.cache[theirs] = ownRequire.cache[ours];
+  }
 }
 
 /** tfjs-node 4.22 calls functions that Node 23 removed. */
