@@ -1,8 +1,10 @@
+import type { Clock } from '../shared/clock.js';
 import type { ShardPartial } from '../shared/partial.js';
 import type { HostTensor } from '../shared/tensors.js';
 import type { ShardRange } from '../shared/tree.js';
 import { PartialTree } from './reduce/partial-tree.js';
 import type { RoundOutcome, RoundRequest } from './round.js';
+import type { RemoteWorker } from './server/remote-worker.js';
 
 /** What a worker sent for a range of shards: a partial, or a prediction's outputs. */
 export interface ShardResult {
@@ -18,6 +20,8 @@ export class ActiveRound {
   readonly #tree: PartialTree;
   readonly #outputs = new Map<number, readonly HostTensor[]>();
   readonly #computeMs = new Map<number, number>();
+  #broadcastMs = 0;
+  #reduceMs = 0;
   readonly #resolve: (outcome: RoundOutcome) => void;
   readonly #reject: (error: Error) => void;
 
@@ -33,10 +37,23 @@ export class ActiveRound {
     this.#reject = settle.reject;
   }
 
-  accept(worker: number, range: ShardRange, { partial, outputs, computeMs }: ShardResult): void {
+  order(remote: RemoteWorker, range: ShardRange, clock: Clock): void {
+    const startedMs = clock.nowMs();
+    remote.order(this.request, range);
+    this.#broadcastMs += clock.nowMs() - startedMs;
+  }
+
+  accept(
+    worker: number,
+    range: ShardRange,
+    { partial, outputs, computeMs }: ShardResult,
+    clock: Clock,
+  ): void {
+    const startedMs = clock.nowMs();
     this.#computeMs.set(worker, (this.#computeMs.get(worker) ?? 0) + computeMs);
     if (partial !== null) this.#tree.add(range, partial);
     if (outputs !== null) this.#outputs.set(range.lo, outputs);
+    this.#reduceMs += clock.nowMs() - startedMs;
   }
 
   complete(nowMs: number): void {
@@ -46,6 +63,8 @@ export class ActiveRound {
       outputs: inOrder.map(([, tensors]) => tensors),
       roundMs: nowMs - this.startedMs,
       computeMs: Math.max(0, ...this.#computeMs.values()),
+      broadcastMs: this.#broadcastMs,
+      reduceMs: this.#reduceMs,
     });
   }
 

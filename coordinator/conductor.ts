@@ -4,6 +4,7 @@ import { assertNever, invariant, LockstepError } from '../shared/errors.js';
 import { type Fingerprint, fingerprintHash } from '../shared/fingerprint.js';
 import { Mailbox } from '../shared/mailbox.js';
 import type { RejectCode } from '../shared/protocol/reject.js';
+import type { CoordinatorSession } from '../shared/protocol/session.js';
 import type { ToCoordinator, ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
 import type { ShardRange } from '../shared/tree.js';
 import { ActiveRound, type ShardResult } from './active-round.js';
@@ -20,9 +21,9 @@ import {
 } from './core/run.js';
 import type { RunListener } from './events.js';
 import { ReadyGate } from './ready-gate.js';
-import type { ProgramSetup, RoundOutcome, RoundRequest, WorkerTally } from './round.js';
+import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
 import { readOutputs, readPartial } from './server/incoming.js';
-import { RemoteWorker, type WorkerPeer } from './server/remote-worker.js';
+import { RemoteWorker } from './server/remote-worker.js';
 
 const tickMs = 250;
 
@@ -65,18 +66,19 @@ export class Conductor {
   }
 
   /** Takes over an authenticated worker. */
-  add(peer: WorkerPeer): void {
-    const remote = new RemoteWorker(peer);
-    this.#workers.set(peer.worker, remote);
-    peer.onMessage((message, payload) => this.#receive(remote, message, payload));
-    void peer.closed.then(({ reason }) => this.#leave(remote, reason));
-    this.#mailbox.post({ type: 'joined', worker: peer.worker });
+  add(session: CoordinatorSession): void {
+    const remote = new RemoteWorker(session);
+    this.#workers.set(remote.worker, remote);
+    session.onMessage((message, payload) => this.#receive(remote, message, payload));
+    void session.closed.then(({ reason }) => this.#leave(remote, reason));
+    this.#mailbox.post({ type: 'joined', worker: remote.worker });
     this.#prepare(remote);
   }
 
-  /** Tells all workers, present and future, what to compute. */
+  /** Tells all workers, present and future, what to compute, unless they know. */
   prepare(setup: ProgramSetup): void {
     invariant(this.#active === null, 'the program changed during a round');
+    if (JSON.stringify(setup) === JSON.stringify(this.#setup)) return;
     this.#setup = setup;
     for (const remote of this.#present()) this.#prepare(remote);
   }
@@ -97,11 +99,11 @@ export class Conductor {
   }
 
   /** Sends a coming round's data ahead to the workers that will most likely compute it. */
-  prefetch(request: RoundRequest): void {
+  prefetch(plan: RoundPlan): void {
     const workers = readyWorkers(this.#state);
     if (workers.length === 0) return;
-    for (const [worker, range] of splitShards(request.spec.present, workers, request.spec.id)) {
-      this.#remote(worker).deliver(request, range);
+    for (const [worker, range] of splitShards(plan.spec.present, workers, plan.spec.id)) {
+      this.#remote(worker).deliver(plan, range);
     }
   }
 
@@ -115,6 +117,15 @@ export class Conductor {
       if (this.#state.phase === 'stopped') return reject(stopError(this.#state));
       this.#active = new ActiveRound(request, this.#clock.nowMs(), { resolve, reject });
       this.#mailbox.post({ type: 'begin', round: request.spec });
+    });
+  }
+
+  /** Ends the run: no worker can come any more. */
+  abandon(reason: string): void {
+    const hint = 'Look at what the workers wrote before they ended; `lockstep doctor` tests this machine.';
+    this.#mailbox.post({
+      type: 'failed',
+      cause: { code: 'NO_WORKERS', message: `no worker is left: ${reason}`, hint },
     });
   }
 
@@ -194,7 +205,6 @@ export class Conductor {
         this.#log.error({ worker, code }, text);
         return this.#mailbox.post({
           type: 'failed',
-          worker,
           cause: { code, message: `worker ${worker}: ${text}`, hint },
         });
       }
@@ -262,7 +272,7 @@ export class Conductor {
     switch (effect.type) {
       case 'compute':
         invariant(this.#active !== null, 'an order without a round');
-        return this.#remote(effect.worker).order(this.#active.request, effect.range);
+        return this.#active.order(this.#remote(effect.worker), effect.range, this.#clock);
       case 'accept':
         return this.#accept(this.#remote(effect.worker), effect.range);
       case 'reject':
@@ -291,7 +301,7 @@ export class Conductor {
   #accept(remote: RemoteWorker, range: ShardRange): void {
     invariant(this.#active !== null && this.#incoming !== null, 'a partial without a round');
     remote.credit(range.hi - range.lo, this.#incoming.computeMs);
-    this.#active.accept(remote.worker, range, this.#incoming);
+    this.#active.accept(remote.worker, range, this.#incoming, this.#clock);
   }
 
   #finish(): void {

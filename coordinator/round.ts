@@ -18,13 +18,17 @@ export interface WeightsVersion {
   readonly flat: Float32Array;
 }
 
-/** One round of work: a batch under one version of the weights. */
-export interface RoundRequest {
+/** A batch to be computed; its data can be sent ahead, before the weights are known. */
+export interface RoundPlan {
   readonly spec: RoundSpec;
   /** Global step the shards' seeds derive from. */
   readonly step: number;
   readonly batchRows: number;
   readonly data: RoundData;
+}
+
+/** One round of work: a batch under one version of the weights. */
+export interface RoundRequest extends RoundPlan {
   readonly weights: WeightsVersion;
 }
 
@@ -37,6 +41,10 @@ export interface RoundOutcome {
   readonly roundMs: number;
   /** The longest time that one worker computed in this round. */
   readonly computeMs: number;
+  /** What the coordinator spent on handing weights, data and orders to the transport. */
+  readonly broadcastMs: number;
+  /** What the coordinator spent on adding partials. */
+  readonly reduceMs: number;
 }
 
 /** What a worker has done so far. */

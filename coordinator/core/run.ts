@@ -68,7 +68,8 @@ export type RunInput =
       readonly roundId: number;
       readonly range: ShardRange;
     }
-  | { readonly type: 'failed'; readonly worker: number; readonly cause: StopCause }
+  /** Nothing can go on: a worker met an error that others would meet as well, or no worker can come any more. */
+  | { readonly type: 'failed'; readonly cause: StopCause }
   | { readonly type: 'tick' };
 
 export type RunEffect =
@@ -80,8 +81,10 @@ export type RunEffect =
       readonly range: ShardRange;
     }
   | { readonly type: 'accept'; readonly worker: number; readonly range: ShardRange }
-  | { readonly type: 'reject'; readonly worker: number; readonly code: 'stale_round' | 'not_assigned' }
+  | { readonly type: 'reject'; readonly worker: number; readonly code: 'stale_step' | 'not_assigned' }
   | { readonly type: 'complete'; readonly roundId: number }
+  /** Shards that a lost worker held and that others must compute now. */
+  | { readonly type: 'recompute'; readonly shards: number }
   | { readonly type: 'evict'; readonly worker: number; readonly reason: string }
   | { readonly type: 'stop'; readonly cause: StopCause };
 
@@ -198,7 +201,11 @@ function lose(state: Running, worker: number, nowMs: number, limits: RunLimits):
       hint: 'Something in this shard ends every worker that takes it: look at the worker logs, or raise --shards if memory ran out.',
     });
   }
-  return assign({ ...without, round }, nowMs);
+  const shards = without.round.statuses.filter(
+    (old, i) => old.status === 'assigned' && round.statuses[i].status === 'pending',
+  ).length;
+  const [next, effects] = assign({ ...without, round }, nowMs);
+  return [next, shards === 0 ? effects : [{ type: 'recompute', shards }, ...effects]];
 }
 
 function partial(
@@ -212,7 +219,7 @@ function partial(
   if (member === undefined) return [state, []];
   const heard = withMember(state, { ...member, lastHeardMs: nowMs }, nowMs);
   if (heard.phase !== 'working' || heard.round.spec.id !== roundId) {
-    return [heard, [{ type: 'reject', worker, code: 'stale_round' }]];
+    return [heard, [{ type: 'reject', worker, code: 'stale_step' }]];
   }
   if (!holds(heard.round, worker, range)) return [heard, [{ type: 'reject', worker, code: 'not_assigned' }]];
   const round = withStatus(heard.round, range, { status: 'done', worker });

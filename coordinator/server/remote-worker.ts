@@ -1,27 +1,17 @@
 import { invariant } from '../../shared/errors.js';
 import { type RejectCode, rejections } from '../../shared/protocol/reject.js';
-import type { ToCoordinator, ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
+import type { CoordinatorSession } from '../../shared/protocol/session.js';
 import { encodeShardData } from '../../shared/protocol/tensor-payload.js';
-import type { ToWorker } from '../../shared/protocol/to-worker.js';
+import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
 import { bytesOf } from '../../shared/tensors.js';
 import type { ShardRange } from '../../shared/tree.js';
 import type { WorkerRow } from '../events.js';
-import type { ProgramSetup, RoundRequest, WorkerTally } from '../round.js';
+import type { ProgramSetup, RoundPlan, RoundRequest, WorkerTally } from '../round.js';
 import { shardsIn } from './round-data.js';
-
-/** An authenticated connection to a worker. */
-export interface WorkerPeer {
-  readonly worker: number;
-  readonly address: string;
-  send(message: ToWorker, payload?: readonly Uint8Array[]): void;
-  onMessage(listener: (message: ToCoordinator, payload: Uint8Array) => void): void;
-  readonly closed: Promise<{ readonly reason: string }>;
-  close(code: RejectCode, reason: string): void;
-}
 
 /** One worker as the coordinator knows it: what it was sent, and what it has done. */
 export class RemoteWorker {
-  readonly #peer: WorkerPeer;
+  readonly #session: CoordinatorSession;
   /** Shards whose data was sent, by round. */
   readonly #delivered = new Map<number, Set<number>>();
   #weightsVersion: number | null = null;
@@ -30,16 +20,16 @@ export class RemoteWorker {
   #computeMs = 0;
   #lost: string | null = null;
 
-  constructor(peer: WorkerPeer) {
-    this.#peer = peer;
+  constructor(session: CoordinatorSession) {
+    this.#session = session;
   }
 
   get worker(): number {
-    return this.#peer.worker;
+    return this.#session.identity.worker;
   }
 
   get address(): string {
-    return this.#peer.address;
+    return this.#session.peer;
   }
 
   /** Why it is gone; null while it is here. */
@@ -55,7 +45,7 @@ export class RemoteWorker {
   prepare(setup: ProgramSetup, backend: ProgramSetup['message']['backend']): void {
     this.#weightsVersion = null;
     this.#delivered.clear();
-    this.#peer.send({ type: 'setup', ...setup.message, backend });
+    this.#session.send({ type: 'setup', ...setup.message, backend });
   }
 
   /** Remembers what it said of itself. Gives whether this is the first time. */
@@ -67,14 +57,14 @@ export class RemoteWorker {
   }
 
   /** Sends the data of shards that it does not have yet. */
-  deliver({ spec, data }: RoundRequest, range: ShardRange): void {
+  deliver({ spec, data }: RoundPlan, range: ShardRange): void {
     const sent = this.#delivered.get(spec.id) ?? new Set<number>();
     this.#delivered.set(spec.id, sent);
     for (const shard of shardsIn(range)) {
       if (sent.has(shard)) continue;
       sent.add(shard);
       const { tensors, payload } = encodeShardData(data.shard(shard));
-      this.#peer.send({ type: 'data', round: spec.id, shard, tensors }, payload);
+      this.#session.send({ type: 'data', round: spec.id, shard, tensors }, payload);
     }
   }
 
@@ -82,14 +72,14 @@ export class RemoteWorker {
   order(request: RoundRequest, range: ShardRange): void {
     const { weights, spec, step, batchRows } = request;
     if (this.#weightsVersion !== weights.version) {
-      this.#peer.send({ type: 'weights', version: weights.version }, [bytesOf(weights.flat)]);
+      this.#session.send({ type: 'weights', version: weights.version }, [bytesOf(weights.flat)]);
       this.#weightsVersion = weights.version;
     }
     this.deliver(request, range);
     const { id: round, kind, shards } = spec;
     const { version } = weights;
     const { lo, hi } = range;
-    this.#peer.send({ type: 'compute', round, kind, version, step, batchRows, shards, lo, hi });
+    this.#session.send({ type: 'compute', round, kind, version, step, batchRows, shards, lo, hi });
   }
 
   credit(shards: number, computeMs: number): void {
@@ -97,24 +87,25 @@ export class RemoteWorker {
     this.#computeMs += computeMs;
   }
 
+  /** Rounds up to this one are over. */
   forget(roundId: number): void {
-    this.#delivered.delete(roundId);
+    for (const id of [...this.#delivered.keys()]) if (id <= roundId) this.#delivered.delete(id);
   }
 
   /** Tells it that something it sent has no effect; the connection stays. */
   reject(code: RejectCode): void {
-    this.#peer.send({ type: 'rejected', code, message: rejections[code] });
+    this.#session.send({ type: 'rejected', code, message: rejections[code] });
   }
 
   /** Tells it why it cannot stay, and closes. */
   refuse(code: RejectCode, why: string): void {
-    this.#peer.send({ type: 'rejected', code, message: `${rejections[code]} (${why})` });
-    this.#peer.close(code, why);
+    this.#session.send({ type: 'rejected', code, message: `${rejections[code]} (${why})` });
+    this.#session.close(code, why);
   }
 
   close(code: RejectCode, reason: string): void {
-    if (code === 'goodbye') this.#peer.send({ type: 'goodbye', reason });
-    this.#peer.close(code, reason);
+    if (code === 'goodbye') this.#session.send({ type: 'goodbye', reason });
+    this.#session.close(code, reason);
   }
 
   markLost(reason: string): void {

@@ -1,0 +1,239 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type * as tf from '@tensorflow/tfjs';
+import { pino } from 'pino';
+import { systemClock } from '../shared/clock.js';
+import { LockstepError } from '../shared/errors.js';
+import { createToken } from '../shared/token.js';
+import type { Logs } from './callbacks/callback.js';
+import type { History } from './callbacks/history.js';
+import { Conductor } from './conductor.js';
+import { defaultLimits } from './core/run.js';
+import type { Dataset, StreamDataset } from './data/dataset.js';
+import type { RunListener } from './events.js';
+import type { LoadedJob } from './job.js';
+import { LocalWorkers } from './local-workers.js';
+import {
+  type EvaluateOptions,
+  evaluateModel,
+  type PredictOptions,
+  predictModel,
+} from './loop/evaluate-model.js';
+import { type FitData, type FitOptions, fitModel } from './loop/fit.js';
+import { type Listener, listen } from './server/listener.js';
+
+export interface ClusterOptions {
+  /** Default `auto`: the first that works of `tensorflow`, `wasm`, `cpu`. */
+  readonly backend?: 'auto' | 'tensorflow' | 'wasm' | 'cpu';
+  /** Compute threads of each worker. Part of what bits depend on; default 1. */
+  readonly threadsPerWorker?: number;
+  /** The job whose code workers load from their own disk. */
+  readonly job?: LoadedJob;
+  /** Told everything that happens. */
+  readonly onEvent?: RunListener;
+}
+
+export interface LocalOptions extends ClusterOptions {
+  /** Worker processes. Default 2. */
+  readonly workers?: number;
+}
+
+export interface ListenClusterOptions extends ClusterOptions {
+  /** The address to listen on, e.g. `127.0.0.1` or `0.0.0.0`. */
+  readonly host: string;
+  /** 0 takes a free one; `cluster.url` tells which. */
+  readonly port: number;
+  /** Shared with the workers; at least 16 characters. */
+  readonly token: string;
+  /** Wait for so many workers before the work begins. Default 1. */
+  readonly workers?: number;
+  /** PEM. Needed for an address that other machines can reach, unless `insecure`. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly insecure?: boolean;
+  /** How long to wait for the workers. Default 10 minutes. */
+  readonly joinTimeoutMs?: number;
+}
+
+/** How a cluster lets a model be trained; for the parts of Lockstep, not for its users. */
+export interface ClusterAccess {
+  readonly conductor: Conductor;
+  readonly workers: number;
+  readonly joinTimeoutMs: number;
+  readonly options: ClusterOptions;
+  readonly emit: RunListener;
+  /** Sets who else hears of events until the returned function is called. */
+  subscribe(listener: RunListener): () => void;
+}
+
+/** A local worker that ended is replaced so often, in all. */
+const maxRespawns = 8;
+const localJoinTimeoutMs = 120_000;
+const networkJoinTimeoutMs = 600_000;
+
+/**
+ * Workers to train on. `Cluster.local` starts processes on this machine; `Cluster.listen` waits for workers that
+ * join over the network. Close it, or declare it with `await using`: it owns processes and sockets.
+ */
+export class Cluster {
+  /** What workers join with; for `lockstep worker --join`. */
+  readonly url: string;
+  readonly #access: ClusterAccess;
+  readonly #release: () => Promise<void>;
+  #closed: Promise<void> | null = null;
+
+  private constructor(url: string, access: ClusterAccess, release: () => Promise<void>) {
+    this.url = url;
+    this.#access = access;
+    this.#release = release;
+  }
+
+  /**
+   * Starts worker processes on this machine. They talk over a Unix socket that only this user can open, and end
+   * with this process.
+   */
+  static async local(options: LocalOptions = {}): Promise<Cluster> {
+    const { workers = 2 } = options;
+    checkWorkers(workers);
+    const directory = await mkdtemp(join(tmpdir(), 'lockstep-'));
+    const token = createToken();
+    const access = createAccess(options, workers, localJoinTimeoutMs);
+    let listener: Listener;
+    try {
+      listener = await listenFor(access, { address: { unix: join(directory, 'coordinator.sock') }, token });
+    } catch (error) {
+      access.conductor.close('not started');
+      await rm(directory, { recursive: true, force: true });
+      throw error;
+    }
+    const job = options.job?.hasCode === true ? options.job.path : null;
+    const { emit } = access;
+    let running = workers;
+    const children = new LocalWorkers({
+      config: { url: listener.url, token, backend: 'auto', job },
+      maxRespawns,
+      onRespawn: (_pid, reason, left) =>
+        emit({
+          type: 'warning',
+          message: `${reason}; another takes its place (${left} more if it happens again)`,
+        }),
+      onGone: (reason) => {
+        running -= 1;
+        emit({ type: 'warning', message: `${reason}; it is not replaced any more` });
+        if (running === 0) access.conductor.abandon(reason);
+      },
+    });
+    children.start(workers);
+    return new Cluster(listener.url, access, async () => {
+      access.conductor.close('the run is over');
+      await children.close();
+      await listener.close();
+      await rm(directory, { recursive: true, force: true });
+    });
+  }
+
+  /**
+   * Listens for workers that hold the token: `lockstep worker --join URL --token-file F`.
+   * @throws LockstepError ADDRESS_IN_USE; BAD_OPTION for a public address without TLS
+   */
+  static async listen(options: ListenClusterOptions): Promise<Cluster> {
+    const { host, port, token, workers = 1, tls = null, insecure = false } = options;
+    checkWorkers(workers);
+    const access = createAccess(options, workers, options.joinTimeoutMs ?? networkJoinTimeoutMs);
+    const listener = await listenFor(access, { address: { host, port }, token, tls, insecure }).catch(
+      (error) => {
+        access.conductor.close('not started');
+        throw error;
+      },
+    );
+    return new Cluster(listener.url, access, async () => {
+      access.conductor.close('the run is over');
+      await listener.close();
+    });
+  }
+
+  /**
+   * Trains a compiled model, like `model.fit`: optimizer, loss and metrics are those of `model.compile`, the model's
+   * weights are updated in place, and a second `fit` continues the optimizer's slots.
+   * @throws LockstepError for options, data or models that cannot be used, and when the run fails; the model then
+   * has the weights of the last committed step
+   */
+  fit(model: tf.LayersModel, data: FitData, options: FitOptions = {}): Promise<History> {
+    return fitModel(this.#access, model, data, options);
+  }
+
+  /** Loss and metrics of a compiled model, by Keras name: `{ loss, accuracy, … }`. */
+  evaluate(model: tf.LayersModel, data: FitData, options: EvaluateOptions = {}): Promise<Logs> {
+    return evaluateModel(this.#access, model, data, options);
+  }
+
+  /** The model's output for every row of `x`: one tensor, or a list for several outputs. The caller disposes it. */
+  predict(
+    model: tf.LayersModel,
+    x: FitData['x'] | Dataset | StreamDataset,
+    options: PredictOptions = {},
+  ): Promise<tf.Tensor | tf.Tensor[]> {
+    return predictModel(this.#access, model, x, options);
+  }
+
+  /** How the parts of Lockstep reach the workers. @internal */
+  get access(): ClusterAccess {
+    if (this.#closed !== null) {
+      throw new LockstepError('BAD_OPTION', 'the cluster is closed', { hint: 'Make a new one.' });
+    }
+    return this.#access;
+  }
+
+  /** Says goodbye to the workers, ends local ones, and frees the address. */
+  close(): Promise<void> {
+    this.#closed ??= this.#release();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function checkWorkers(workers: number): void {
+  if (Number.isInteger(workers) && workers >= 1) return;
+  throw new LockstepError('BAD_OPTION', `workers is ${workers}, expected a whole number of at least 1`, {
+    hint: 'One worker per GPU, or one per core.',
+  });
+}
+
+function createAccess(options: ClusterOptions, workers: number, joinTimeoutMs: number): ClusterAccess {
+  const listeners = new Set<RunListener>();
+  if (options.onEvent !== undefined) listeners.add(options.onEvent);
+  const emit: RunListener = (event) => {
+    for (const listener of listeners) listener(event);
+  };
+  const conductor = new Conductor({ clock: systemClock, limits: defaultLimits, onEvent: emit, log: silent });
+  return {
+    conductor,
+    workers,
+    joinTimeoutMs,
+    options,
+    emit,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+const silent = pino({ level: 'silent' });
+
+function listenFor(
+  { conductor }: ClusterAccess,
+  options: Pick<Parameters<typeof listen>[0], 'address' | 'token' | 'tls' | 'insecure'>,
+): Promise<Listener> {
+  return listen({
+    ...options,
+    runId: randomBytes(8).toString('hex'),
+    term: 1,
+    log: silent,
+    onPeer: ({ session }) => conductor.add(session),
+  });
+}

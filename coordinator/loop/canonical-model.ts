@@ -1,0 +1,63 @@
+import type * as tf from '@tensorflow/tfjs';
+import { layersOf, type Manifest, manifestOf } from '../../shared/manifest.js';
+
+/** A model as the run knows it: the same in every process and however many models were built before it. */
+export interface CanonicalModel {
+  /** `model.toJSON(null, false)` */
+  readonly topology: unknown;
+  readonly manifest: Manifest;
+  readonly outputNames: readonly string[];
+}
+
+/**
+ * TensorFlow.js numbers unnamed layers by how many were built in the process (`dense_Dense7`), so the same model
+ * built twice has other names. Here they are numbered from 1 within the model, in the topology and in the
+ * manifest alike; names given by the user stay.
+ * @throws LockstepError MODEL_UNSUPPORTED as `manifestOf` does
+ */
+export function canonicalModel(model: tf.LayersModel): CanonicalModel {
+  const names = canonicalNames(model);
+  const renamed = (name: string): string => names.get(name) ?? name;
+  const path = (layers: string): string => layers.split('/').map(renamed).join('/');
+  const manifest = manifestOf(model);
+  const topology: unknown = JSON.parse(JSON.stringify(model.toJSON(null, false)), (_key, value: unknown) =>
+    typeof value === 'string' ? renamed(value) : value,
+  );
+  return {
+    topology,
+    manifest: {
+      ...manifest,
+      weights: manifest.weights.map((weight) => ({ ...weight, name: path(weight.name) })),
+      batchNorms: manifest.batchNorms.map((batchNorm) => ({ ...batchNorm, layer: path(batchNorm.layer) })),
+      frozenLayers: manifest.frozenLayers.map(path),
+    },
+    outputNames: model.outputNames.map(renamed),
+  };
+}
+
+/** What TensorFlow.js puts before the number: `dense_Dense`, `input`, `sequential_`, `model`. */
+function automaticPrefix(layer: { name: string; getClassName(): string }): string | null {
+  const prefix = layer.name.replace(/\d+$/, '');
+  if (prefix === layer.name) return null;
+  const className = layer.getClassName();
+  const isAutomatic =
+    ['input', 'sequential_', className.toLowerCase()].includes(prefix) || prefix.endsWith(`_${className}`);
+  return isAutomatic ? prefix : null;
+}
+
+function canonicalNames(model: tf.LayersModel): Map<string, string> {
+  const layers = [model, ...layersOf(model).map(({ layer }) => layer)];
+  const given = new Set(layers.filter((layer) => automaticPrefix(layer) === null).map(({ name }) => name));
+  const counts = new Map<string, number>();
+  const names = new Map<string, string>();
+  for (const layer of layers) {
+    const prefix = automaticPrefix(layer);
+    if (prefix === null || names.has(layer.name)) continue;
+    let count = counts.get(prefix) ?? 0;
+    do count += 1;
+    while (given.has(`${prefix}${count}`));
+    counts.set(prefix, count);
+    names.set(layer.name, `${prefix}${count}`);
+  }
+  return names;
+}

@@ -1,0 +1,120 @@
+import * as tf from '@tensorflow/tfjs';
+import { flatten } from '../../shared/manifest.js';
+import type { ProgramSpec } from '../../shared/program.js';
+import type { HostTensor } from '../../shared/tensors.js';
+import type { Logs } from '../callbacks/callback.js';
+import type { ClusterAccess } from '../cluster.js';
+import { fromArrays } from '../data/array-dataset.js';
+import { checkBatch } from '../data/check.js';
+import type { Dataset, StreamDataset } from '../data/dataset.js';
+import { sgd } from '../optimizer/configs.js';
+import { defaultShards, evaluationSource, readWeights } from './build-plan.js';
+import { type CanonicalModel, canonicalModel } from './canonical-model.js';
+import { evaluateSource, predictSource } from './evaluate.js';
+import { datasetOf, type FitData, objectiveOf } from './fit.js';
+import { ModelState } from './model-state.js';
+import { describeProgram, type Objective } from './program.js';
+import { prepareWorkers } from './run-plan.js';
+import { signatureOf } from './signature.js';
+
+export interface PredictOptions {
+  /** Rows per batch over all workers. Default 32. */
+  readonly batchSize?: number;
+  readonly shards?: number;
+}
+
+export interface EvaluateOptions extends PredictOptions, Partial<Objective> {}
+
+interface Prepared {
+  readonly canonical: CanonicalModel;
+  readonly program: ProgramSpec;
+  readonly state: ModelState;
+  readonly shards: number;
+  readonly batchSize: number;
+}
+
+async function prepare(
+  access: ClusterAccess,
+  model: tf.LayersModel,
+  objective: Objective,
+  { batchSize = 32, shards = defaultShards(access.workers, batchSize) }: PredictOptions,
+): Promise<Prepared> {
+  const canonical = canonicalModel(model);
+  const hasJob = access.options.job !== undefined;
+  const program = describeProgram(model, canonical, objective, { seed: 0, hasJob });
+  const flat = flatten(canonical.manifest, await readWeights(model));
+  // Nothing is trained: the state only names the version of the weights.
+  const state = new ModelState({ manifest: canonical.manifest, flat, optimizer: sgd(), constraints: [] });
+  await prepareWorkers(access, canonical, program);
+  return { canonical, program, state, shards, batchSize };
+}
+
+/** The work of `Cluster.evaluate`. */
+export async function evaluateModel(
+  access: ClusterAccess,
+  model: tf.LayersModel,
+  data: FitData,
+  options: EvaluateOptions,
+): Promise<Logs> {
+  const dataset = datasetOf(data, model);
+  const { program, state, shards, batchSize } = await prepare(
+    access,
+    model,
+    objectiveOf(model, options),
+    options,
+  );
+  const signature = signatureOf(model, program);
+  const source = evaluationSource(dataset, batchSize, 0);
+  return evaluateSource(access.conductor, program, {
+    source,
+    shards,
+    weights: state.weights,
+    prepare(batch) {
+      checkBatch(batch, signature);
+      return batch;
+    },
+    onBatchEnd: (batch) => access.emit({ type: 'test-batch', batch, batches: source.stepsPerEpoch }),
+  });
+}
+
+/** The work of `Cluster.predict`. */
+export async function predictModel(
+  access: ClusterAccess,
+  model: tf.LayersModel,
+  x: FitData | FitDataX,
+  options: PredictOptions,
+): Promise<tf.Tensor | tf.Tensor[]> {
+  const dataset = predictionData(x, model);
+  // A prediction has no loss; workers need one to be named.
+  const objective = { loss: model.outputNames.map(() => 'meanSquaredError') };
+  const { program, state, shards, batchSize } = await prepare(access, model, objective, options);
+  const signature = { ...signatureOf(model, program), outputs: [] };
+  const source = evaluationSource(dataset, batchSize, 0);
+  const outputs = await predictSource(access.conductor, {
+    source,
+    shards,
+    weights: state.weights,
+    prepare(batch) {
+      const inputs = { x: batch.x, y: [] };
+      checkBatch(inputs, signature);
+      return inputs;
+    },
+    onBatchEnd: (batch) => access.emit({ type: 'predict-batch', batch, batches: source.stepsPerEpoch }),
+  });
+  const tensors = outputs.map(toTensor);
+  return tensors.length === 1 ? tensors[0] : tensors;
+}
+
+type FitDataX = Extract<FitData, { x: unknown }>['x'];
+
+function predictionData(x: FitData | FitDataX, model: tf.LayersModel): Dataset | StreamDataset {
+  const isDataset =
+    typeof x === 'object' && x !== null && (('batch' in x && typeof x.batch === 'function') || 'open' in x);
+  if (isDataset) return x as Dataset | StreamDataset;
+  const inputs = typeof x === 'object' && x !== null && 'x' in x ? (x as { x: FitDataX }).x : (x as FitDataX);
+  return fromArrays({ x: inputs, y: [] }, { inputNames: model.inputNames, outputNames: [] });
+}
+
+function toTensor({ data, shape, dtype }: HostTensor): tf.Tensor {
+  return tf.tensor(data, [...shape], dtype === 'uint8' ? 'int32' : dtype);
+}

@@ -1,0 +1,186 @@
+import * as tf from '@tensorflow/tfjs';
+import { LockstepError } from '../../shared/errors.js';
+import { unflatten } from '../../shared/manifest.js';
+import type { History } from '../callbacks/history.js';
+import { type CallbackOption, callbacksOf } from '../callbacks/tfjs-callback.js';
+import type { ClusterAccess } from '../cluster.js';
+import { type ArrayData, fromArrays } from '../data/array-dataset.js';
+import type { Dataset, StreamDataset } from '../data/dataset.js';
+import { splitDataset } from '../data/subset.js';
+import type { RunListener } from '../events.js';
+import type { CheckpointOptions, Job, LossOption, PerOutput } from '../job.js';
+import { fromName, fromTfjs } from '../optimizer/from-tfjs.js';
+import type { Optimizer, OptimizerConfig, OptimizerName } from '../optimizer/optimizer.js';
+import { buildPlan, isStream, type TrainingRequest } from './build-plan.js';
+import { openCheckpoints } from './open-checkpoints.js';
+import type { Objective } from './program.js';
+import { runPlan } from './run-plan.js';
+
+/** Rows to train on: arrays or tensors, or a dataset. */
+export type FitData = ArrayData | Dataset | StreamDataset;
+
+/** The options of `model.fit`, and those that it lacks. */
+export interface FitOptions {
+  /** The number of the last epoch. Default 1. */
+  readonly epochs?: number;
+  /** Rows of the global batch, over all workers. Default 32. */
+  readonly batchSize?: number;
+  /** Default 0. */
+  readonly initialEpoch?: number;
+  readonly stepsPerEpoch?: number;
+  /** Default true. */
+  readonly shuffle?: boolean;
+  /** Records a stream is shuffled within. Default 1,024. */
+  readonly shuffleBuffer?: number;
+  /** The last fraction of the data, before shuffling, in (0, 1). */
+  readonly validationSplit?: number;
+  readonly validationData?: FitData;
+  /** Default: `batchSize`. */
+  readonly validationBatchSize?: number;
+  readonly validationFreq?: number | readonly number[];
+  readonly classWeight?: Readonly<Record<number, number>>;
+  readonly callbacks?: CallbackOption | readonly CallbackOption[];
+  /** Default: the larger of 4 and the next power of two that is at least the workers. */
+  readonly shards?: number;
+  /** Default 0. */
+  readonly seed?: number;
+  /** In place of what the model was compiled with. */
+  readonly optimizer?: OptimizerConfig | OptimizerName;
+  readonly loss?: PerOutput<LossOption>;
+  readonly lossWeights?: Job['lossWeights'];
+  readonly metrics?: Job['metrics'];
+  readonly weightedMetrics?: Job['metrics'];
+  /** Saves the run so that it can be resumed. */
+  readonly checkpoint?: CheckpointOptions & {
+    readonly directory: string;
+    /** Continue from the newest checkpoint in the directory. Default false. */
+    readonly resume?: boolean;
+  };
+  readonly signal?: AbortSignal;
+  readonly onEvent?: RunListener;
+}
+
+interface Compiled {
+  readonly loss?: PerOutput<LossOption>;
+  readonly metrics?: Job['metrics'];
+  readonly optimizer?: tf.Optimizer;
+}
+
+/** What the model was compiled with, unless the options say otherwise. @throws LockstepError BAD_OPTION */
+export function objectiveOf(model: tf.LayersModel, options: Partial<Objective>): Objective {
+  const compiled = model as unknown as Compiled;
+  const loss = options.loss ?? compiled.loss;
+  if (loss === undefined) {
+    throw new LockstepError('BAD_OPTION', 'the model is not compiled', {
+      hint: "Call model.compile({ optimizer: 'adam', loss: '…', metrics: ['accuracy'] }) first.",
+    });
+  }
+  const { lossWeights, weightedMetrics, metrics = compiled.metrics ?? [] } = options;
+  return { loss, lossWeights, weightedMetrics, metrics: typeof metrics === 'string' ? [metrics] : metrics };
+}
+
+/** What an earlier fit left of a model's optimizer, and the optimizer it was compiled with then. */
+const earlierFits = new WeakMap<tf.LayersModel, { key: unknown; optimizer: Optimizer; iteration: number }>();
+
+function optimizerOf(
+  model: tf.LayersModel,
+  option: FitOptions['optimizer'],
+): { key: unknown; config: OptimizerConfig } {
+  if (typeof option === 'string') return { key: option, config: fromName(option) };
+  if (option !== undefined) return { key: option, config: option };
+  const { optimizer } = model as unknown as Compiled;
+  if (optimizer !== undefined) return { key: optimizer, config: fromTfjs(optimizer) };
+  throw new LockstepError('BAD_OPTION', 'the model has no optimizer', {
+    hint: "Call model.compile({ optimizer: 'adam', … }) first, or pass `optimizer`.",
+  });
+}
+
+export function datasetOf(data: FitData, model: tf.LayersModel): Dataset | StreamDataset {
+  if ('x' in data) {
+    return fromArrays(data, { inputNames: model.inputNames, outputNames: model.outputNames });
+  }
+  return data;
+}
+
+/** The work of `Cluster.fit`. */
+export async function fitModel(
+  access: ClusterAccess,
+  model: tf.LayersModel,
+  data: FitData,
+  options: FitOptions,
+): Promise<History> {
+  const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
+  const { train, validation } = datasetsOf(model, data, options);
+  const { key, config } = optimizerOf(model, options.optimizer);
+  const earlier = earlierFits.get(model);
+  const opened = await openCheckpoints(options.checkpoint ?? null, access.emit);
+  try {
+    const request: TrainingRequest = {
+      model,
+      objective: objectiveOf(model, options),
+      optimizer: config,
+      continued:
+        earlier?.key === key && earlier !== undefined
+          ? { slots: earlier.optimizer.slots(), iteration: earlier.iteration }
+          : null,
+      train,
+      validation,
+      batchSize: options.batchSize ?? null,
+      validationBatchSize: options.validationBatchSize ?? null,
+      validationFreq: options.validationFreq ?? 1,
+      epochs: options.epochs ?? 1,
+      initialEpoch: options.initialEpoch ?? 0,
+      stepsPerEpoch: options.stepsPerEpoch ?? null,
+      shuffle: options.shuffle ?? true,
+      shuffleBuffer: options.shuffleBuffer ?? 1_024,
+      classWeight: options.classWeight ?? null,
+      shards: options.shards ?? null,
+      seed: options.seed ?? 0,
+      callbacks: callbacksOf(options.callbacks, model),
+      checkpoints: opened?.checkpoints ?? null,
+      resume: opened?.resume ?? null,
+      maxSteps: null,
+      signal: options.signal ?? null,
+      onStep: null,
+    };
+    const { plan, canonical } = await buildPlan(access, request);
+    try {
+      const { history } = await runPlan(access, canonical, plan);
+      earlierFits.set(model, { key, optimizer: plan.state.optimizer, iteration: plan.state.iteration });
+      return history;
+    } finally {
+      writeWeights(model, unflatten(plan.state.manifest, plan.state.weights.flat));
+    }
+  } finally {
+    unsubscribe();
+    await opened?.release();
+  }
+}
+
+function datasetsOf(model: tf.LayersModel, data: FitData, { validationSplit, validationData }: FitOptions) {
+  const train = datasetOf(data, model);
+  if (validationData !== undefined) return { train, validation: datasetOf(validationData, model) };
+  if (validationSplit === undefined || validationSplit === 0) return { train, validation: null };
+  return splitValidation(train, validationSplit);
+}
+
+/** The last fraction of the rows, before shuffling, as Keras does. @throws LockstepError BAD_OPTION */
+export function splitValidation(
+  data: Dataset | StreamDataset,
+  fraction: number,
+): { train: Dataset; validation: Dataset } {
+  if (isStream(data)) {
+    throw new LockstepError('BAD_OPTION', 'a stream cannot be split', {
+      hint: 'Give validation data of its own instead of validationSplit.',
+    });
+  }
+  const [train, validation] = splitDataset(data, fraction);
+  return { train, validation };
+}
+
+/** Puts weights, in the order of `getWeights()`, into the caller's model. */
+export function writeWeights(model: tf.LayersModel, weights: readonly Float32Array[]): void {
+  tf.tidy(() => {
+    model.setWeights(model.getWeights().map((weight, index) => tf.tensor(weights[index], weight.shape)));
+  });
+}

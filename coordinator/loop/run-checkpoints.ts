@@ -1,0 +1,60 @@
+import { CheckpointWriter } from '../checkpoint/checkpoint-writer.js';
+import type { Snapshot } from '../checkpoint/snapshot.js';
+import type { CheckpointStore } from '../checkpoint/store.js';
+import type { RunListener } from '../events.js';
+import type { CheckpointOptions } from '../job.js';
+
+/** Decides when a run is saved, and saves it while training goes on. */
+export class RunCheckpoints {
+  readonly directory: string;
+  /** The coordinator's term: larger than that of every coordinator before it. */
+  readonly term: number;
+  readonly #writer: CheckpointWriter;
+  readonly #everySteps: number | null;
+  readonly #everyMs: number | null;
+  #lastMs = performance.now();
+  #lastPath: string | null = null;
+
+  constructor(
+    store: CheckpointStore,
+    term: number,
+    { everySteps, everySeconds }: CheckpointOptions,
+    onEvent: RunListener,
+  ) {
+    this.directory = store.directory;
+    this.term = term;
+    this.#everySteps = everySteps ?? null;
+    this.#everyMs = everySeconds === undefined ? null : everySeconds * 1_000;
+    this.#writer = new CheckpointWriter(store, {
+      onWritten: ({ path, step, warnings }) => {
+        this.#lastPath = path;
+        onEvent({ type: 'checkpoint', path, step });
+        for (const message of warnings) onEvent({ type: 'warning', message });
+      },
+      onError: (error) => onEvent({ type: 'warning', message: `${error.message}. ${error.hint}` }),
+    });
+  }
+
+  /** The newest checkpoint of this run that is complete; null before the first. */
+  get lastPath(): string | null {
+    return this.#lastPath;
+  }
+
+  /** Whether to save in the middle of an epoch, after `step` steps. Never while a checkpoint is being written. */
+  due(step: number): boolean {
+    if (this.#writer.busy) return false;
+    if (this.#everySteps !== null && step % this.#everySteps === 0) return true;
+    return this.#everyMs !== null && performance.now() - this.#lastMs >= this.#everyMs;
+  }
+
+  /** Takes over an immutable snapshot; returns at once. */
+  save(snapshot: Snapshot): void {
+    this.#lastMs = performance.now();
+    this.#writer.request(snapshot);
+  }
+
+  /** Waits until everything asked for is on disk, or was reported as failed. */
+  flush(): Promise<void> {
+    return this.#writer.flush();
+  }
+}

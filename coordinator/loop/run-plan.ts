@@ -1,0 +1,86 @@
+import { manifestHash } from '../../shared/manifest-hash.js';
+import type { ProgramSpec } from '../../shared/program.js';
+import { programSpec } from '../../shared/protocol/to-worker.js';
+import { layoutOf } from '../../shared/sums.js';
+import { weightsSha256 } from '../checkpoint/hashes.js';
+import type { ClusterAccess } from '../cluster.js';
+import type { ProgramSetup } from '../round.js';
+import type { CanonicalModel } from './canonical-model.js';
+import { Trainer, type TrainingOutcome } from './trainer.js';
+import type { TrainingPlan } from './training-plan.js';
+
+/** Workers say that they are alive this often; the conductor's limits are many times as long. */
+const heartbeatMs = 1_000;
+
+/** Sends the program to the workers and waits until enough of them have built it. */
+export async function prepareWorkers(
+  access: ClusterAccess,
+  canonical: CanonicalModel,
+  program: ProgramSpec,
+): Promise<void> {
+  access.conductor.prepare(setupOf(access, canonical, program));
+  await access.conductor.ready(access.workers, access.joinTimeoutMs);
+}
+
+/** What workers are sent to build, and what their partials must look like. */
+function setupOf(
+  { options }: ClusterAccess,
+  { manifest }: CanonicalModel,
+  program: ProgramSpec,
+): ProgramSetup {
+  const { backend = 'auto', threadsPerWorker = 1, job } = options;
+  const { length, scores } = layoutOf(program);
+  return {
+    message: {
+      program: programSpec.parse(program),
+      manifestHash: manifestHash(manifest),
+      backend,
+      threads: threadsPerWorker,
+      jobSha256: job?.hasCode === true ? job.sha256 : null,
+      heartbeatMs,
+    },
+    partialShape: {
+      trainableSize: manifest.trainableSize,
+      sums: length,
+      scores,
+      channels: manifest.batchNorms.map(({ channels }) => channels),
+    },
+  };
+}
+
+/** Carries out a plan on the cluster's workers, and says what happens. */
+export async function runPlan(
+  access: ClusterAccess,
+  canonical: CanonicalModel,
+  plan: TrainingPlan,
+): Promise<TrainingOutcome> {
+  const { conductor, emit } = access;
+  await prepareWorkers(access, canonical, plan.program);
+  const here = conductor.tallies().filter(({ lost }) => lost === null);
+  emit({ type: 'workers', workers: here.map(({ row }) => row) });
+  const { runId, seed, shards, epochs, source, samples, state, resume } = plan;
+  emit({
+    type: 'start',
+    runId,
+    seed,
+    shards,
+    epochs,
+    batchSize: source.batchSize,
+    samples,
+    stepsPerEpoch: source.stepsPerEpoch,
+    parameters: state.manifest.trainableSize,
+    resumedAtStep: resume?.run.step ?? null,
+  });
+  const outcome = await new Trainer(plan, conductor).run();
+  emit({
+    type: 'end',
+    cause: outcome.cause,
+    step: outcome.position.step,
+    epochs: outcome.position.epoch,
+    seconds: outcome.seconds,
+    logs: outcome.logs,
+    weightsSha256: weightsSha256(state.manifest, state.weights.flat),
+    checkpoint: plan.checkpoints?.lastPath ?? null,
+  });
+  return outcome;
+}

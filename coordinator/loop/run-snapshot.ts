@@ -1,0 +1,149 @@
+import { invariant, LockstepError } from '../../shared/errors.js';
+import type { Fingerprint } from '../../shared/fingerprint.js';
+import type { Json } from '../../shared/json.js';
+import { manifestHash } from '../../shared/manifest-hash.js';
+import type { RunningLogs } from '../../shared/sums.js';
+import { version } from '../../shared/version.js';
+import type { CallbackList } from '../callbacks/callback-list.js';
+import { stateSha256 } from '../checkpoint/hashes.js';
+import type { Snapshot } from '../checkpoint/snapshot.js';
+import type { OptimizerConfig } from '../optimizer/optimizer.js';
+import type { Position, TrainingPlan } from './training-plan.js';
+
+/** The parts of a run that a checkpoint is made of. */
+export interface RunningState {
+  readonly plan: TrainingPlan;
+  readonly position: Position;
+  readonly totals: RunningLogs;
+  readonly callbacks: CallbackList;
+}
+
+const totalsTensor = 'epoch/sums';
+const scoresTensor = (index: number): string => `epoch/scores/${index}`;
+
+/** The open epoch's sums and the callbacks' tensors, by name. Copies. */
+function tensorsOf({ totals, callbacks }: RunningState): Record<string, Float32Array | Float64Array> {
+  const { values, scores } = totals.saveState();
+  const tensors: Record<string, Float32Array | Float64Array> = { [totalsTensor]: values };
+  for (const [index, list] of scores.entries()) tensors[scoresTensor(index)] = list;
+  for (const [name, tensor] of Object.entries(callbacks.saveState().tensors))
+    tensors[`callbacks/${name}`] = tensor;
+  return tensors;
+}
+
+/** An optimizer's configuration as plain data; a schedule is a function and stands by its name. */
+export function plainConfig({ learningRate, ...config }: OptimizerConfig): Json {
+  const rate = typeof learningRate === 'number' ? learningRate : { schedule: learningRate.name };
+  return { ...config, learningRate: rate } as unknown as Json;
+}
+
+/** An immutable copy of what is committed. */
+export function takeSnapshot(running: RunningState, fingerprint: Fingerprint | null): Snapshot {
+  const { plan, position, callbacks } = running;
+  const { program, state, source, shards, seed, runId, checkpoints } = plan;
+  return {
+    ...state.copy(),
+    manifest: state.manifest,
+    topology: program.topology,
+    tensors: tensorsOf(running),
+    run: {
+      ...position,
+      runId,
+      version,
+      term: checkpoints?.term ?? 0,
+      shards,
+      seed,
+      batchSize: source.batchSize,
+      optimizer: {
+        config: plainConfig(state.optimizer.config),
+        iteration: state.iteration,
+        learningRate: state.fixedLearningRate,
+      },
+      backend: fingerprint?.backend ?? 'unknown',
+      program: fingerprint?.program ?? 'unknown',
+      fingerprint: fingerprint as unknown as Json,
+      manifestHash: manifestHash(state.manifest),
+      callbacks: callbacks.saveState().values,
+    },
+  };
+}
+
+/** Puts a run back to where a checkpoint was taken. The plan was checked against it before. */
+export function resumeFrom(snapshot: Snapshot, { plan, totals, callbacks }: RunningState): Position {
+  const { run, flat, slots, tensors } = snapshot;
+  const { iteration, learningRate } = run.optimizer;
+  plan.state.restore({ flat, slots, iteration, learningRate });
+  const scores: Float32Array[] = [];
+  const callbackTensors: Record<string, Float32Array> = {};
+  for (let list = tensors[scoresTensor(0)]; list !== undefined; list = tensors[scoresTensor(scores.length)]) {
+    invariant(list instanceof Float32Array, 'scores are float32');
+    scores.push(list);
+  }
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (!name.startsWith('callbacks/')) continue;
+    invariant(tensor instanceof Float32Array, 'callback tensors are float32');
+    callbackTensors[name.slice('callbacks/'.length)] = tensor;
+  }
+  const values = tensors[totalsTensor];
+  invariant(values instanceof Float64Array, 'epoch sums are float64');
+  totals.loadState({ values, scores });
+  callbacks.loadState({ values: run.callbacks, tensors: callbackTensors });
+  const { step, epoch, batch, cursor, samplesSeen, stopped } = run;
+  return { step, epoch, batch, cursor, samplesSeen, stopped };
+}
+
+/** The run's `stateSha256`. */
+export function hashState(running: RunningState): string {
+  const { plan, position, callbacks } = running;
+  const { state } = plan;
+  return stateSha256({
+    manifest: state.manifest,
+    flat: state.weights.flat,
+    slots: state.optimizer.slots(),
+    tensors: tensorsOf(running),
+    step: position.step,
+    epoch: position.epoch,
+    cursor: position.cursor,
+    iteration: state.iteration,
+    learningRate: state.fixedLearningRate,
+    callbacks: callbacks.saveState().values,
+  });
+}
+
+/**
+ * What a resume may not change.
+ * @throws LockstepError CHECKPOINT_MISMATCH naming the difference
+ */
+export function checkResumable(
+  { run }: Snapshot,
+  wanted: { manifestHash: string; shards: number | null; batchSize: number; optimizer: OptimizerConfig },
+): void {
+  const refuse = (message: string, hint: string): never => {
+    throw new LockstepError('CHECKPOINT_MISMATCH', message, { hint });
+  };
+  if (run.manifestHash !== wanted.manifestHash) {
+    refuse(
+      'the checkpoint holds another model than the job builds',
+      'Resume with the job that wrote it, or start in another folder.',
+    );
+  }
+  if (wanted.shards !== null && wanted.shards !== run.shards) {
+    refuse(
+      `the run has ${run.shards} shards, not ${wanted.shards}`,
+      `Leave --shards out: a resumed run keeps its own. The number of workers is free.`,
+    );
+  }
+  if (wanted.batchSize !== run.batchSize) {
+    refuse(
+      `the run has batches of ${run.batchSize}, not ${wanted.batchSize}`,
+      `Use --batch-size ${run.batchSize}, or start in another folder.`,
+    );
+  }
+  const config = JSON.stringify(plainConfig(wanted.optimizer));
+  if (config !== JSON.stringify(run.optimizer.config)) {
+    refuse(
+      'the job has another optimizer than the checkpoint',
+      'Resume with the job that wrote it, or start in another folder.',
+    );
+  }
+}

@@ -1,0 +1,290 @@
+import { createHash } from 'node:crypto';
+import { invariant, LockstepError } from '../../shared/errors.js';
+import type { ShardPartial } from '../../shared/partial.js';
+import { batchLossOf, layoutOf, RunningLogs } from '../../shared/sums.js';
+import { bytesOf } from '../../shared/tensors.js';
+import type { Logs, Training } from '../callbacks/callback.js';
+import { CallbackList } from '../callbacks/callback-list.js';
+import { History } from '../callbacks/history.js';
+import { weightsSha256 } from '../checkpoint/hashes.js';
+import { saveModel } from '../checkpoint/saved-model.js';
+import type { Conductor } from '../conductor.js';
+import { evaluateSource } from './evaluate.js';
+import { feed, type Turn } from './feed.js';
+import { hashState, type RunningState, resumeFrom, takeSnapshot } from './run-snapshot.js';
+import { StepTimings } from './step-timings.js';
+import type { Position, TrainingPlan } from './training-plan.js';
+
+export interface TrainingOutcome {
+  readonly cause: 'done' | 'stopped-early' | 'signal';
+  readonly position: Position;
+  readonly history: History;
+  readonly timings: StepTimings;
+  readonly seconds: number;
+  /** Samples of the steps that this process committed. */
+  readonly samplesTrained: number;
+  readonly logs: Logs;
+  readonly stateSha256: string;
+}
+
+/** Runs a plan: epochs, steps, validation, callbacks, checkpoints. */
+export class Trainer {
+  readonly #plan: TrainingPlan;
+  readonly #conductor: Conductor;
+  readonly #history = new History();
+  readonly #callbacks: CallbackList;
+  readonly #training: Training;
+  readonly #timings = new StepTimings();
+  #position: Position;
+  #totals: RunningLogs;
+  #stopTraining = false;
+  #samplesTrained = 0;
+  #logs: Logs = {};
+
+  constructor(plan: TrainingPlan, conductor: Conductor) {
+    this.#plan = plan;
+    this.#conductor = conductor;
+    this.#callbacks = new CallbackList([...plan.callbacks, this.#history]);
+    this.#totals = new RunningLogs(plan.program);
+    const { initialEpoch: epoch } = plan;
+    this.#position = { step: 0, epoch, batch: 0, cursor: null, samplesSeen: 0, stopped: false };
+    this.#training = this.#handleForCallbacks();
+  }
+
+  /**
+   * @throws LockstepError NOT_FINITE, CALLBACK_FAILED, CHECKPOINT_MISMATCH, or what ended the workers' part. What
+   * was committed is saved first.
+   */
+  async run(): Promise<TrainingOutcome> {
+    const startedMs = performance.now();
+    const { resume, epochs } = this.#plan;
+    await this.#callbacks.onTrainBegin(this.#training);
+    if (resume !== null) this.#position = resumeFrom(resume, this.#running());
+    let isDone = this.#position.stopped;
+    try {
+      while (!isDone && !this.#isInterrupted() && this.#position.epoch < epochs) isDone = await this.#epoch();
+    } catch (error) {
+      // The step that failed is not part of the run; what is committed can be resumed.
+      this.#save();
+      throw error;
+    } finally {
+      await this.#plan.checkpoints?.flush();
+    }
+    const { version } = this.#plan.state.weights;
+    await this.#callbacks.onTrainEnd(this.#logs, this.#training);
+    // A callback may restore the best weights at the very end.
+    if (this.#plan.state.weights.version !== version) this.#save();
+    await this.#plan.checkpoints?.flush();
+    const interrupted = this.#plan.signal?.aborted === true && this.#position.epoch < epochs && !isDone;
+    return {
+      cause: interrupted ? 'signal' : this.#position.stopped ? 'stopped-early' : 'done',
+      position: this.#position,
+      history: this.#history,
+      timings: this.#timings,
+      seconds: (performance.now() - startedMs) / 1_000,
+      samplesTrained: this.#samplesTrained,
+      logs: this.#logs,
+      stateSha256: hashState(this.#running()),
+    };
+  }
+
+  /** Trains the open epoch to its end. Gives whether a callback ended the training. */
+  async #epoch(): Promise<boolean> {
+    const { program, source, shards, prepare, epochs, onEvent } = this.#plan;
+    const { epoch, cursor, step } = this.#position;
+    const startedMs = performance.now();
+    const samplesBefore = this.#samplesTrained;
+    if (this.#position.batch === 0) {
+      this.#totals = new RunningLogs(program);
+      await this.#callbacks.onEpochBegin(epoch, this.#training);
+    }
+    onEvent({ type: 'epoch-begin', epoch, epochs, steps: source.stepsPerEpoch });
+    const options = { kind: 'train' as const, batchSize: source.batchSize, shards, firstStep: step, prepare };
+    for await (const turn of feed(this.#conductor, source.open(epoch, cursor), options)) {
+      await this.#step(turn);
+      if (this.#isInterrupted()) {
+        this.#save();
+        return false;
+      }
+      if (this.#stopTraining) break;
+    }
+    if (this.#position.batch === 0 && !this.#stopTraining) {
+      throw new LockstepError('DATA_EMPTY', `epoch ${epoch + 1} has no data`, {
+        hint: 'A stream must give records each time it is opened.',
+      });
+    }
+    const logs = { ...this.#totals.logs(), ...(await this.#validate(epoch)) };
+    this.#logs = logs;
+    await this.#callbacks.onEpochEnd(epoch, logs, this.#training);
+    const steps = this.#position.batch;
+    this.#position = {
+      ...this.#position,
+      epoch: epoch + 1,
+      batch: 0,
+      cursor: null,
+      stopped: this.#stopTraining,
+    };
+    this.#totals = new RunningLogs(program);
+    const epochMs = performance.now() - startedMs;
+    const samplesPerSecond = (this.#samplesTrained - samplesBefore) / (epochMs / 1_000);
+    const workers = this.#conductor.readyCount;
+    onEvent({ type: 'epoch-end', epoch, epochs, steps, logs, epochMs, samplesPerSecond, workers });
+    this.#save();
+    return this.#stopTraining;
+  }
+
+  async #step(turn: Turn): Promise<void> {
+    const { onEvent, checkpoints, state } = this.#plan;
+    const { epoch, batch } = this.#position;
+    const { rows, cursor } = turn.batch;
+    const startedMs = performance.now();
+    await this.#callbacks.onTrainBatchBegin(batch, this.#training);
+    const outcome = await turn.run(state.weights);
+    const updateMs = performance.now();
+    invariant(outcome.sum !== null, 'a step without a sum');
+    const isApplied = await this.#apply(outcome.sum, rows);
+    if (!isApplied) return;
+    const { step, samplesSeen } = this.#position;
+    this.#position = {
+      ...this.#position,
+      step: step + 1,
+      batch: batch + 1,
+      cursor,
+      samplesSeen: samplesSeen + rows,
+    };
+    this.#samplesTrained += rows;
+    const { broadcastMs, computeMs, reduceMs, roundMs } = outcome;
+    const stepMs = performance.now() - startedMs + turn.dataMs;
+    this.#timings.add(stepMs, {
+      data: turn.dataMs,
+      broadcast: broadcastMs,
+      compute: computeMs,
+      upload: Math.max(0, roundMs - computeMs - broadcastMs - reduceMs),
+      reduce: reduceMs,
+      update: performance.now() - updateMs,
+    });
+    const logs = this.#totals.logs({ ranked: false });
+    this.#logs = logs;
+    await this.#callbacks.onTrainBatchEnd(batch, logs, this.#training);
+    onEvent({
+      type: 'step',
+      epoch,
+      batch,
+      step: step + 1,
+      rows,
+      stepMs,
+      logs,
+      workers: this.#conductor.readyCount,
+    });
+    if (checkpoints?.due(step + 1)) this.#save();
+  }
+
+  /** Applies a sum, or ends the training if it is not finite: then nothing changes. Gives whether it was applied. */
+  async #apply(sum: ShardPartial, rows: number): Promise<boolean> {
+    const { program, state, onStep } = this.#plan;
+    const { batch, epoch, step } = this.#position;
+    const gradientSha256 =
+      onStep === null ? '' : createHash('sha256').update(bytesOf(sum.gradient)).digest('hex');
+    const loss = batchLossOf(layoutOf(program), program, sum.sums);
+    try {
+      if (!Number.isFinite(loss)) {
+        throw new LockstepError('NOT_FINITE', `the loss became ${loss} in step ${step}`, {
+          hint: 'Lower the learning rate, clip gradients (globalClipNorm), or look for extreme values in the data.',
+        });
+      }
+      state.step(sum, epoch);
+    } catch (error) {
+      if (!(error instanceof LockstepError) || error.code !== 'NOT_FINITE') throw error;
+      await this.#callbacks.onTrainBatchEnd(
+        batch,
+        { ...this.#totals.logs({ ranked: false }), loss },
+        this.#training,
+      );
+      if (!this.#stopTraining) throw error;
+      return false;
+    }
+    this.#totals.add(sum.sums, sum.scores, rows);
+    if (onStep !== null) {
+      const { manifest, weights } = state;
+      const hash = weightsSha256(manifest, weights.flat);
+      onStep({ step: step + 1, manifest, flat: weights.flat, weightsSha256: hash, gradientSha256 });
+    }
+    return true;
+  }
+
+  async #validate(epoch: number): Promise<Logs> {
+    const { validation, validationFreq, program, shards, prepareValidation, state, onEvent } = this.#plan;
+    const isDue =
+      typeof validationFreq === 'number'
+        ? (epoch + 1) % validationFreq === 0
+        : validationFreq.includes(epoch + 1);
+    if (validation === null || !isDue) return {};
+    const { stepsPerEpoch: batches } = validation;
+    await this.#callbacks.onTestBegin(this.#training);
+    const logs = await evaluateSource(this.#conductor, program, {
+      source: validation,
+      shards,
+      weights: state.weights,
+      prepare: prepareValidation,
+      onBatchBegin: (batch) => this.#callbacks.onTestBatchBegin(batch, this.#training),
+      onBatchEnd: async (batch, batchLogs) => {
+        await this.#callbacks.onTestBatchEnd(batch, batchLogs, this.#training);
+        onEvent({ type: 'test-batch', batch, batches });
+      },
+    });
+    await this.#callbacks.onTestEnd(logs, this.#training);
+    return Object.fromEntries(Object.entries(logs).map(([name, value]) => [`val_${name}`, value]));
+  }
+
+  #isInterrupted(): boolean {
+    const { signal, maxSteps } = this.#plan;
+    return signal?.aborted === true || (maxSteps !== null && this.#position.step >= maxSteps);
+  }
+
+  #save(): void {
+    this.#plan.checkpoints?.save(takeSnapshot(this.#running(), this.#conductor.fingerprint));
+  }
+
+  #running(): RunningState {
+    return { plan: this.#plan, position: this.#position, totals: this.#totals, callbacks: this.#callbacks };
+  }
+
+  #handleForCallbacks(): Training {
+    const { state, epochs, source, validation, program, onEvent } = this.#plan;
+    const trainer = this;
+    return {
+      params: {
+        epochs,
+        steps: source.stepsPerEpoch,
+        batchSize: source.batchSize,
+        validation: validation !== null,
+      },
+      get step() {
+        return trainer.#position.step;
+      },
+      get epoch() {
+        return trainer.#position.epoch;
+      },
+      get stopTraining() {
+        return trainer.#stopTraining;
+      },
+      set stopTraining(stop) {
+        trainer.#stopTraining = stop;
+      },
+      get learningRate() {
+        return state.learningRate(trainer.#position.epoch);
+      },
+      set learningRate(rate) {
+        state.setLearningRate(rate);
+      },
+      getWeights: () => state.getWeights(),
+      setWeights: (weights) => state.setWeights(weights),
+      saveModel: (directory) =>
+        saveModel(
+          { topology: program.topology, manifest: state.manifest, flat: state.weights.flat.slice() },
+          directory,
+        ),
+      print: (message) => onEvent({ type: 'notice', message }),
+    };
+  }
+}

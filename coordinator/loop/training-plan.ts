@@ -1,0 +1,61 @@
+import type { Manifest } from '../../shared/manifest.js';
+import type { ProgramSpec } from '../../shared/program.js';
+import type { Callback } from '../callbacks/callback.js';
+import type { Snapshot } from '../checkpoint/snapshot.js';
+import type { Batch, BatchSource } from '../data/dataset.js';
+import type { RunListener } from '../events.js';
+import type { ModelState } from './model-state.js';
+import type { RunCheckpoints } from './run-checkpoints.js';
+
+/** A step as `lockstep verify` compares it. */
+export interface StepRecord {
+  /** Steps committed, this one included. */
+  readonly step: number;
+  readonly manifest: Manifest;
+  /** float32[totalSize]: the committed weights; valid during the call. */
+  readonly flat: Float32Array;
+  readonly weightsSha256: string;
+  /** Of the sum of all shards, before clipping. */
+  readonly gradientSha256: string;
+}
+
+/** Everything a training run needs, resolved: nothing in it is optional or to be looked up. */
+export interface TrainingPlan {
+  readonly runId: string;
+  readonly program: ProgramSpec;
+  readonly state: ModelState;
+  readonly source: BatchSource;
+  /** Rows per epoch, or null where a stream does not say. */
+  readonly samples: number | null;
+  readonly validation: BatchSource | null;
+  /** Epochs after which to validate: every so many, or those listed (counted from 1, as Keras does). */
+  readonly validationFreq: number | readonly number[];
+  /** Checks a training batch and completes it with class weights. */
+  readonly prepare: (batch: Batch) => Batch;
+  readonly prepareValidation: (batch: Batch) => Batch;
+  readonly initialEpoch: number;
+  readonly epochs: number;
+  readonly shards: number;
+  readonly seed: number;
+  readonly callbacks: readonly Callback[];
+  readonly checkpoints: RunCheckpoints | null;
+  /** Where to continue, or null to begin. */
+  readonly resume: Snapshot | null;
+  /** Stop, without an end of the epoch, once so many steps are committed; null for no limit. */
+  readonly maxSteps: number | null;
+  readonly signal: AbortSignal | null;
+  readonly onEvent: RunListener;
+  readonly onStep: ((record: StepRecord) => void) | null;
+}
+
+/** Where a run stands between two steps. */
+export interface Position {
+  readonly step: number;
+  readonly epoch: number;
+  /** Batches of the open epoch that are committed. */
+  readonly batch: number;
+  readonly cursor: Snapshot['run']['cursor'];
+  readonly samplesSeen: number;
+  /** Whether a callback ended the training. */
+  readonly stopped: boolean;
+}

@@ -1,0 +1,87 @@
+import type { Fingerprint } from '../shared/fingerprint.js';
+import { version } from '../shared/version.js';
+import { weightsSha256 } from './checkpoint/hashes.js';
+import type { Conductor } from './conductor.js';
+import type { StepSummary } from './loop/step-timings.js';
+import type { TrainingOutcome } from './loop/trainer.js';
+import type { TrainingPlan } from './loop/training-plan.js';
+
+/** What a worker did. */
+export interface ReportedWorker {
+  readonly worker: number;
+  readonly host: string;
+  readonly pid: number;
+  readonly backend: string;
+  readonly device: string | null;
+  readonly threads: number;
+  readonly shardsComputed: number;
+  readonly computeSeconds: number;
+  /** Why it left before the end, or null. */
+  readonly lost: string | null;
+}
+
+/** What `--report` writes: plain JSON. */
+export interface RunReport {
+  readonly runId: string;
+  readonly cause: TrainingOutcome['cause'];
+  /** sha256 over the little-endian float32 bytes of `model.getWeights()` in order. */
+  readonly weightsSha256: string;
+  /** Of weights, optimizer slots, callback state, open sums and cursor; docs/determinism.md has the encoding. */
+  readonly stateSha256: string;
+  readonly seed: number;
+  readonly shards: number;
+  readonly batchSize: number;
+  /** Steps and epochs of the whole run, earlier starts included. */
+  readonly steps: number;
+  readonly epochs: number;
+  readonly samplesSeen: number;
+  /** Of this start alone, like the counts and times below. */
+  readonly resumedAtStep: number | null;
+  readonly shardsComputed: number;
+  /** Shards assigned again because the worker that held them was lost. */
+  readonly shardsRecomputed: number;
+  readonly samplesPerSecond: number;
+  /** Milliseconds per step. */
+  readonly stepMs: StepSummary;
+  readonly history: Readonly<Record<string, readonly number[]>>;
+  readonly workers: readonly ReportedWorker[];
+  readonly faults: readonly { readonly worker: number; readonly reason: string }[];
+  readonly checkpoint: string | null;
+  readonly fingerprint: Fingerprint | null;
+  readonly version: string;
+}
+
+/** The report of a run that has ended. */
+export function reportOf(plan: TrainingPlan, outcome: TrainingOutcome, conductor: Conductor): RunReport {
+  const { state, seed, shards, source, runId, checkpoints, resume } = plan;
+  const { position, seconds, samplesTrained, timings, history } = outcome;
+  const tallies = conductor.tallies();
+  return {
+    runId,
+    cause: outcome.cause,
+    weightsSha256: weightsSha256(state.manifest, state.weights.flat),
+    stateSha256: outcome.stateSha256,
+    seed,
+    shards,
+    batchSize: source.batchSize,
+    steps: position.step,
+    epochs: position.epoch,
+    samplesSeen: position.samplesSeen,
+    resumedAtStep: resume?.run.step ?? null,
+    shardsComputed: tallies.reduce((sum, { shardsComputed }) => sum + shardsComputed, 0),
+    shardsRecomputed: conductor.shardsRecomputed,
+    samplesPerSecond: seconds === 0 ? 0 : samplesTrained / seconds,
+    stepMs: timings.summary(),
+    history: history.history,
+    workers: tallies.map(({ row, shardsComputed, computeMs, lost }) => ({
+      ...row,
+      shardsComputed,
+      computeSeconds: computeMs / 1_000,
+      lost,
+    })),
+    faults: tallies.flatMap(({ row, lost }) => (lost === null ? [] : [{ worker: row.worker, reason: lost }])),
+    checkpoint: checkpoints?.lastPath ?? null,
+    fingerprint: conductor.fingerprint,
+    version,
+  };
+}

@@ -1,0 +1,150 @@
+import * as tf from '@tensorflow/tfjs';
+import { LockstepError } from '../shared/errors.js';
+import { deriveSeed, Random } from '../shared/random.js';
+import type { Callback } from './callbacks/callback.js';
+import { loadModel } from './checkpoint/saved-model.js';
+import { CheckpointStore } from './checkpoint/store.js';
+import type { Cluster } from './cluster.js';
+import type { RunListener } from './events.js';
+import type { Job, JobContext, JobData, LoadedJob } from './job.js';
+import { buildPlan, type TrainingRequest } from './loop/build-plan.js';
+import { evaluateModel } from './loop/evaluate-model.js';
+import { splitValidation } from './loop/fit.js';
+import { openCheckpoints } from './loop/open-checkpoints.js';
+import { runPlan } from './loop/run-plan.js';
+import type { StepRecord } from './loop/training-plan.js';
+import { fromName } from './optimizer/from-tfjs.js';
+import { type RunReport, reportOf } from './report.js';
+
+/** What the command line says beside the job. Each option overrides the job's own. */
+export interface TrainOptions {
+  readonly shards?: number;
+  readonly seed?: number;
+  readonly epochs?: number;
+  readonly batchSize?: number;
+  readonly dataDir: string | null;
+  readonly checkpointDir?: string;
+  readonly resume?: boolean;
+  /** Ends the run, without an end of the epoch, once so many steps are committed. */
+  readonly maxSteps?: number;
+  /** When aborted, the step in flight is finished and a checkpoint written. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: RunListener;
+  /** Called after every commit. */
+  readonly onStep?: (record: StepRecord) => void;
+}
+
+/**
+ * Trains a job on a cluster.
+ * @throws LockstepError for a job, data or options that cannot be used, and when the run fails
+ */
+export async function trainJob(
+  cluster: Cluster,
+  { job }: LoadedJob,
+  options: TrainOptions,
+): Promise<RunReport> {
+  const { access } = cluster;
+  const { onEvent, dataDir, checkpointDir, resume = false } = options;
+  const unsubscribe = onEvent === undefined ? () => {} : access.subscribe(onEvent);
+  if (resume && checkpointDir === undefined) {
+    throw new LockstepError('BAD_OPTION', '--resume needs to know where the run is', {
+      hint: 'Add --checkpoint-dir DIR, the folder the run was started with.',
+    });
+  }
+  const directory =
+    checkpointDir === undefined ? null : { ...job.checkpoint, directory: checkpointDir, resume };
+  const opened = await openCheckpoints(directory, access.emit);
+  try {
+    const seed = options.seed ?? opened?.resume?.run.seed ?? job.seed ?? 0;
+    const context: JobContext = { dataDir, seed, rng: new Random(deriveSeed(seed, 'user')) };
+    const { train, validation } = await dataOf(job, context);
+    const request: TrainingRequest = {
+      model: await buildSeeded(job, context),
+      objective: job,
+      optimizer: typeof job.optimizer === 'string' ? fromName(job.optimizer) : job.optimizer,
+      continued: null,
+      train,
+      validation: validation ?? null,
+      batchSize: options.batchSize ?? job.batchSize ?? null,
+      validationBatchSize: job.validationBatchSize ?? null,
+      validationFreq: job.validationFreq ?? 1,
+      epochs: options.epochs ?? job.epochs ?? 1,
+      initialEpoch: job.initialEpoch ?? 0,
+      stepsPerEpoch: job.stepsPerEpoch ?? null,
+      shuffle: job.shuffle ?? true,
+      shuffleBuffer: job.shuffleBuffer ?? 1_024,
+      classWeight: job.classWeight ?? null,
+      shards: options.shards ?? (opened?.resume ? null : (job.shards ?? null)),
+      seed,
+      callbacks: callbacksOf(job, context),
+      checkpoints: opened?.checkpoints ?? null,
+      resume: opened?.resume ?? null,
+      maxSteps: options.maxSteps ?? null,
+      signal: options.signal ?? null,
+      onStep: options.onStep ?? null,
+    };
+    const { plan, canonical } = await buildPlan(access, request);
+    const outcome = await runPlan(access, canonical, plan);
+    request.model.dispose();
+    return reportOf(plan, outcome, access.conductor);
+  } finally {
+    unsubscribe();
+    await opened?.release();
+  }
+}
+
+/**
+ * Loss and metrics of a saved model on the job's validation data (or its training data if it has no other).
+ * @throws LockstepError CHECKPOINT_NOT_FOUND, CHECKPOINT_CORRUPT
+ */
+export async function evaluateJob(
+  cluster: Cluster,
+  { job }: LoadedJob,
+  options: { checkpointDir: string; dataDir: string | null; onEvent?: RunListener },
+): Promise<Record<string, number>> {
+  const { access } = cluster;
+  const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
+  try {
+    const found = await new CheckpointStore(options.checkpointDir).readLatest();
+    for (const message of found.warnings) access.emit({ type: 'warning', message });
+    const { seed, shards, batchSize } = found.snapshot.run;
+    const context: JobContext = { dataDir: options.dataDir, seed, rng: new Random(deriveSeed(seed, 'user')) };
+    const { train, validation } = await dataOf(job, context);
+    const model = await loadModel(found.path);
+    const { loss, lossWeights, metrics, weightedMetrics } = job;
+    const objective = { loss, lossWeights, metrics: metrics ?? [], weightedMetrics };
+    const logs = await evaluateModel(access, model, validation ?? train, { ...objective, shards, batchSize });
+    model.dispose();
+    return logs;
+  } finally {
+    unsubscribe();
+  }
+}
+
+async function dataOf(job: Job, context: JobContext): Promise<JobData> {
+  const data = await job.data(context);
+  if (job.validationSplit === undefined || data.validation !== undefined) return data;
+  return splitValidation(data.train, job.validationSplit);
+}
+
+function callbacksOf({ callbacks = [] }: Job, context: JobContext): readonly Callback[] {
+  return typeof callbacks === 'function' ? callbacks(context) : callbacks;
+}
+
+/**
+ * Builds the job's model with `Math.random` seeded, so that initial weights follow from the run's seed. The
+ * builder may be asynchronous: at this point nothing else of the run draws random numbers.
+ */
+async function buildSeeded(job: Job, context: JobContext): Promise<tf.LayersModel> {
+  const original = Math.random;
+  Math.random = new Random(deriveSeed(context.seed, 'weights')).next;
+  try {
+    const model = await job.model(context);
+    if (model instanceof tf.LayersModel) return model;
+    throw new LockstepError('JOB_INVALID', "the job's model function did not give a tf.LayersModel", {
+      hint: "Build it with the same '@tensorflow/tfjs' that Lockstep uses, and return it.",
+    });
+  } finally {
+    Math.random = original;
+  }
+}
