@@ -63,6 +63,17 @@ it.each(configs)('continues from loaded slots with the same bits: $name $params'
   expect(plainSlots(after.slots())).toEqual(plainSlots(optimizer.slots()));
 });
 
+it.each(configs)('goes back to loaded slots with the same bits: $name $params', (config) => {
+  const optimizer = createOptimizer(config);
+  const weights = normals(new Random(7), whole.totalSize);
+  train(optimizer, whole, weights, 0, 5);
+  const saved = { weights: weights.slice(), slots: structuredClone(optimizer.slots()) };
+  train(optimizer, whole, weights, 5, 12);
+  optimizer.loadSlots(saved.slots);
+  train(optimizer, whole, saved.weights, 5, 12);
+  expect([...saved.weights]).toEqual([...weights]);
+});
+
 it('gives the same bits in place as in a second buffer', () => {
   const weights = normals(new Random(3), whole.totalSize);
   const next = new Float32Array(whole.totalSize);
