@@ -1,15 +1,12 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CheckpointWriter } from '../../coordinator/checkpoint/checkpoint-writer.js';
 import { type Disk, nodeDisk } from '../../coordinator/checkpoint/disk.js';
-import { decodeExact, encodeExact } from '../../coordinator/checkpoint/exact-json.js';
+import { encodeExact } from '../../coordinator/checkpoint/exact-json.js';
 import { stateSha256 } from '../../coordinator/checkpoint/hashes.js';
 import { readSnapshot, type Snapshot } from '../../coordinator/checkpoint/snapshot.js';
 import { CheckpointStore } from '../../coordinator/checkpoint/store.js';
-import type { Json } from '../../shared/json.js';
 import { snapshotAt } from './checkpoint-snapshot.js';
 
 let directory: string;
@@ -68,37 +65,6 @@ function dyingDisk(diesAt: number, code = 'EIO'): { disk: Disk; operations: () =
   };
   return { disk, operations: () => count };
 }
-
-describe('exact JSON', () => {
-  const exactly = (value: Json) => expect(decodeExact(encodeExact(value)));
-
-  it('keeps the numbers that JSON loses', () => {
-    const values = [Number.NaN, Infinity, -Infinity, -0, 0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2];
-    const back = decodeExact(encodeExact(values)) as number[];
-    expect(back.map((value, i) => Object.is(value, values[i]))).toEqual(values.map(() => true));
-  });
-
-  it('keeps any float64 and any keys, also those that look like its own marks', () => {
-    fc.assert(
-      fc.property(fc.double(), fc.string(), (number, key) => {
-        exactly({ [key]: number }).toStrictEqual({ [key]: number });
-      }),
-    );
-    exactly({ $number: 'NaN' }).toStrictEqual({ $number: 'NaN' });
-    exactly({ $$number: { $: 1 } }).toStrictEqual({ $$number: { $: 1 } });
-  });
-
-  it('has one text for equal values, with sorted keys', () => {
-    expect(encodeExact({ b: [1, -0], a: { d: null, c: 'é' } })).toBe(
-      '{"a":{"c":"é","d":null},"b":[1,{"$number":"-0"}]}',
-    );
-  });
-
-  it('refuses marks it does not know', () => {
-    expect(() => decodeExact('{"$number":"1e3"}')).toThrow(SyntaxError);
-    expect(() => decodeExact('{"$other":1}')).toThrow(SyntaxError);
-  });
-});
 
 describe('CheckpointStore', () => {
   it('gives back a snapshot to the bit', async () => {
@@ -305,64 +271,5 @@ describe('CheckpointStore', () => {
     await store.write(snapshotAt(5));
     expect(hash((await store.readLatest()).snapshot)).toBe(hash(snapshotAt(5)));
     expect(hash(snapshotAt(6))).not.toBe(hash(snapshotAt(5)));
-  });
-});
-
-describe('CheckpointWriter', () => {
-  it('writes one at a time and lets a newer request replace a waiting one', async () => {
-    let writing = 0;
-    let most = 0;
-    const disk: Disk = {
-      ...nodeDisk,
-      write: async (path, chunks) => {
-        most = Math.max(most, ++writing);
-        const written = await nodeDisk.write(path, chunks);
-        writing--;
-        return written;
-      },
-    };
-    const steps: number[] = [];
-    const writer = new CheckpointWriter(new CheckpointStore(directory, { disk }), {
-      onWritten: ({ step }) => steps.push(step),
-      onError: (error) => expect.unreachable(error.message),
-    });
-    for (const step of [1, 2, 3, 4]) writer.request(snapshotAt(step));
-    expect(writer.busy).toBe(true);
-    await writer.flush();
-    expect(writer.busy).toBe(false);
-    expect(steps).toEqual([1, 4]);
-    expect(most).toBe(1);
-    writer.request(snapshotAt(5));
-    await writer.flush();
-    expect(steps).toEqual([1, 4, 5]);
-  });
-
-  it('reports a failed write and goes on with the next', async () => {
-    let broken = true;
-    const disk: Disk = {
-      ...nodeDisk,
-      sync: (path) => (broken ? Promise.reject(errnoError('ENOSPC')) : nodeDisk.sync(path)),
-    };
-    const events: string[] = [];
-    const writer = new CheckpointWriter(new CheckpointStore(directory, { disk }), {
-      onWritten: ({ step }) => events.push(`step ${step}`),
-      onError: ({ code }) => events.push(code),
-    });
-    writer.request(snapshotAt(1));
-    await writer.flush();
-    broken = false;
-    writer.request(snapshotAt(2));
-    await writer.flush();
-    expect(events).toEqual(['CHECKPOINT_UNWRITABLE', 'step 2']);
-  });
-
-  it('does not hide a bug', async () => {
-    const disk: Disk = { ...nodeDisk, sync: () => Promise.reject(new TypeError('a bug')) };
-    const writer = new CheckpointWriter(new CheckpointStore(directory, { disk }), {
-      onWritten: () => expect.unreachable(),
-      onError: () => expect.unreachable(),
-    });
-    writer.request(snapshotAt(1));
-    await expect(writer.flush()).rejects.toThrow('a bug');
   });
 });
