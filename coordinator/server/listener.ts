@@ -24,7 +24,7 @@ export interface ListenerLimits extends StrangerLimits {
 }
 
 export const listenerDefaults: ListenerLimits = {
-  maxStrangers: 64,
+  maxStrangers: 256,
   handshakeTimeoutMs: 10_000,
   maxFailures: 20,
   failureWindowMs: 60_000,
@@ -102,10 +102,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     },
     onConnection: (connection, stream, from) => {
       strangers.connected(stream, connection);
-      let isStranger = true;
+      let standing: 'stranger' | 'refused' | 'worker' = 'stranger';
       connection.closed.then((info) => {
-        if (!isStranger) return;
-        if (isFailure(info.code)) strangers.failed(from);
+        if (standing === 'worker') return;
+        if (standing === 'stranger' && isFailure(info.code)) strangers.failed(from);
         log.warn(
           { peer: connection.peer, code: info.code, by: info.by, reason: info.reason },
           'stranger left',
@@ -124,10 +124,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       connection.onMessage((body) => {
         const judged = judgeProof(handshake, body);
         if (judged.status === 'refused') {
+          standing = 'refused';
+          if (isFailure(judged.code)) strangers.failed(from);
           connection.close(judged.code, judged.detail);
           return;
         }
-        isStranger = false;
+        standing = 'worker';
         const session = welcome(connection, stream);
         connection.send(judged.welcome(session.identity));
         const { worker, incarnation } = session.identity;

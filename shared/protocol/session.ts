@@ -18,6 +18,9 @@ const earlyMessages = 64;
 /** Stale messages are answered this often on one connection; a peer that goes on is closed. */
 const maxRejections = 32;
 
+/** Characters of a reason that come from what the peer sent. */
+const maxDetailLength = 200;
+
 interface Direction<Out, In> {
   readonly schema: z.ZodType<In>;
   /** Whether a payload of so many bytes can belong to the message. */
@@ -104,10 +107,8 @@ export class Session<Out extends object, In> {
 
   #misbehaved(error: z.ZodError): void {
     const [issue] = error.issues;
-    this.close(
-      'invalid_message',
-      `${rejections.invalid_message} (${issue?.path.join('.')}: ${issue?.message})`,
-    );
+    const detail = `${issue?.path.join('.')}: ${issue?.message}`.slice(0, maxDetailLength);
+    this.close('invalid_message', `${rejections.invalid_message} (${detail})`);
   }
 
   #reject(code: RejectCode): void {

@@ -150,7 +150,7 @@ describe('joining a run', () => {
 
 describe('a stranger', () => {
   it('is closed after the deadline, whether it speaks HTTP, WebSocket or nothing', async () => {
-    const { listener, url, logged } = await coordinator({ limits: { handshakeTimeoutMs: 150 } });
+    const { listener, url, logged } = await coordinator({ limits: { handshakeTimeoutMs: 500 } });
     const port = Number(new URL(url).port);
     const mute = connectSocket(port, '127.0.0.1');
     const slow = connectSocket(port, '127.0.0.1');

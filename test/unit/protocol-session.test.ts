@@ -91,6 +91,13 @@ describe('a session', () => {
     );
   });
 
+  it('keeps a peer from flooding a log with its own words', async () => {
+    const { coordinator, wire } = pair();
+    wire.send(enveloped({ ...heartbeat, ['x'.repeat(100_000)]: 1 }));
+    const { reason } = await coordinator.closed;
+    expect(reason.length).toBeLessThan(400);
+  });
+
   it('holds a bounded number of messages for an owner that does not listen', async () => {
     const { ends } = createMemoryPair();
     const session = coordinatorSession(ends[0], identity);
