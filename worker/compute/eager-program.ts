@@ -103,6 +103,7 @@ class EagerProgram implements ShardProgram {
       throw explainOutOfMemory(error);
     } finally {
       tf.dispose(outputs);
+      forgetDropoutMasks(this.#cells);
     }
   }
 
