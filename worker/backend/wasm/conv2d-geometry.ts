@@ -7,7 +7,7 @@ export interface Conv2DAttributes {
   strides: [number, number] | number;
   pad: 'valid' | 'same' | number | tf.backend_util.ExplicitPadding;
   dataFormat?: 'NHWC' | 'NCHW';
-  dilations?: [number, number] | number;
+  dilations?: [number, number] | number | null;
   dimRoundingMode?: 'floor' | 'round' | 'ceil';
 }
 
@@ -18,7 +18,7 @@ export interface Conv2DAttributes {
 export function conv2DInfo(
   inputShape: readonly number[],
   filterShape: readonly number[],
-  { strides, pad, dataFormat, dilations = 1, dimRoundingMode }: Conv2DAttributes,
+  { strides, pad, dataFormat, dilations, dimRoundingMode }: Conv2DAttributes,
   depthwise = false,
 ): Conv2DInfo {
   if (dataFormat === 'NCHW') {
@@ -34,7 +34,7 @@ export function conv2DInfo(
     [...inputShape] as [number, number, number, number],
     [...filterShape] as [number, number, number, number],
     strides,
-    dilations,
+    dilations ?? 1,
     pad,
     dimRoundingMode,
     depthwise,

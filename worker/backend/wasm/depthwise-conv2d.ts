@@ -18,7 +18,12 @@ const withExplicitPadding = (kernelName: string): tf.KernelConfig =>
     const { top, bottom, left, right } = padInfo;
     const rows: [number, number] = [top, bottom];
     const columns: [number, number] = [left, right];
-    return runStock(kernelName, backend, { ...inputs }, { ...attrs, pad: [[0, 0], rows, columns, [0, 0]] });
+    return runStock(
+      kernelName,
+      backend,
+      { ...inputs },
+      { ...attrs, dilations: attrs.dilations ?? 1, pad: [[0, 0], rows, columns, [0, 0]] },
+    );
   });
 
 export const depthwiseConv2DKernel = withExplicitPadding(tf.DepthwiseConv2dNative);
