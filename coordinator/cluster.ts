@@ -11,7 +11,7 @@ import type { Logs } from './callbacks/callback.js';
 import type { History } from './callbacks/history.js';
 import { Conductor } from './conductor.js';
 import { defaultLimits } from './core/run.js';
-import type { Dataset, StreamDataset } from './data/dataset.js';
+import type { ArrayData } from './data/array-dataset.js';
 import type { RunListener } from './events.js';
 import type { LoadedJob } from './job.js';
 import { LocalWorkers } from './local-workers.js';
@@ -171,7 +171,7 @@ export class Cluster {
   /** The model's output for every row of `x`: one tensor, or a list for several outputs. The caller disposes it. */
   predict(
     model: tf.LayersModel,
-    x: FitData['x'] | Dataset | StreamDataset,
+    x: ArrayData['x'] | FitData,
     options: PredictOptions = {},
   ): Promise<tf.Tensor | tf.Tensor[]> {
     return predictModel(this.#access, model, x, options);

@@ -48,6 +48,7 @@ export class Conductor {
   #incoming: ShardResult | null = null;
   #roundId = 0;
   #shardsRecomputed = 0;
+  #closing = false;
   #lastWaiting: string | null = null;
 
   constructor(options: { clock: Clock; limits: RunLimits; onEvent: RunListener; log: Logger }) {
@@ -151,6 +152,7 @@ export class Conductor {
   /** Tells the workers to go and stops. Their connections close by themselves or with the listener. */
   close(reason: string): void {
     this.#stopTicking();
+    this.#closing = true;
     for (const remote of this.#present()) remote.close('goodbye', reason);
   }
 
@@ -175,7 +177,7 @@ export class Conductor {
     if (remote.lost !== null) return;
     const { worker } = remote;
     remote.markLost(reason);
-    if (remote.row !== null) this.#onEvent({ type: 'worker-lost', worker, reason });
+    if (remote.row !== null && !this.#closing) this.#onEvent({ type: 'worker-lost', worker, reason });
     this.#log.info({ worker, reason }, 'worker left');
     this.#mailbox.post({ type: 'left', worker, reason });
   }

@@ -2,11 +2,12 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertNever, LockstepError, messageOf } from '../shared/errors.js';
 import { encodePartial } from '../shared/protocol/partial-payload.js';
+import type { WorkerSession } from '../shared/protocol/session.js';
 import { decodeShardData, encodeTensors } from '../shared/protocol/tensor-payload.js';
 import type { ToWorker, ToWorkerOf } from '../shared/protocol/to-worker.js';
 import { setBackendEnvironment } from './backend/environment.js';
 import type { BackendName } from './backend/select.js';
-import { connect, type Session } from './connect.js';
+import { connect } from './connect.js';
 import { transition, type WorkerInput, type WorkerState } from './core/machine.js';
 import { ComputeThread } from './thread.js';
 import type { FromThread } from './thread-messages.js';
@@ -37,13 +38,20 @@ export interface WorkerOptions {
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const session = await join(options);
-  options.write(`joined ${options.url} as worker ${session.worker}`);
+  options.write(`joined ${options.url} as worker ${session.identity.worker}`);
   const actor = new WorkerActor(session, options);
   await actor.done;
 }
 
 /** Tries until the coordinator listens: workers and coordinator may be started in any order. */
-async function join({ url, token, ca, signal, joinMs = 60_000, write }: WorkerOptions): Promise<Session> {
+async function join({
+  url,
+  token,
+  ca,
+  signal,
+  joinMs = 60_000,
+  write,
+}: WorkerOptions): Promise<WorkerSession> {
   const deadlineMs = performance.now() + joinMs;
   for (let delayMs = 100; ; delayMs = Math.min(2 * delayMs, 3_000)) {
     try {
@@ -61,7 +69,7 @@ async function join({ url, token, ca, signal, joinMs = 60_000, write }: WorkerOp
 class WorkerActor {
   /** Settles when the worker has left and its thread has ended. */
   readonly done: Promise<void>;
-  readonly #session: Session;
+  readonly #session: WorkerSession;
   readonly #options: WorkerOptions;
   #state: WorkerState = { phase: 'connecting' };
   #thread: ComputeThread | null = null;
@@ -71,7 +79,7 @@ class WorkerActor {
   #threads = 1;
   #settle: { resolve: () => void; reject: (error: Error) => void } = { resolve() {}, reject() {} };
 
-  constructor(session: Session, options: WorkerOptions) {
+  constructor(session: WorkerSession, options: WorkerOptions) {
     this.#session = session;
     this.#options = options;
     this.done = new Promise((resolve, reject) => {
