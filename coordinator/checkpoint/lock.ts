@@ -53,7 +53,7 @@ export async function lockRun(directory: string): Promise<RunLock> {
     if (last > 0) await refuseIfHeld(directory, last);
     const term = last + 1;
     await writeOwner(temporary, self);
-    await claim(temporary, directory, term);
+    await claimTerm(directory, term, temporary);
     for (const name of await readdir(directory)) {
       const older = Number(namePattern.exec(name)?.[1] ?? term) < term;
       if (older || name.startsWith(temporaryPrefix)) await rm(join(directory, name), { force: true });
@@ -66,10 +66,14 @@ export async function lockRun(directory: string): Promise<RunLock> {
   }
 }
 
-async function claim(temporary: string, directory: string, term: number): Promise<void> {
+/**
+ * Makes the lock file of `term` out of the file `complete`, unless another coordinator was faster.
+ * @throws LockstepError RUN_LOCKED
+ */
+export async function claimTerm(directory: string, term: number, complete: string): Promise<void> {
   const path = lockPath(directory, term);
   try {
-    await link(temporary, path);
+    await link(complete, path);
   } catch (error) {
     // EEXIST: another was faster. ENOENT: another has the lock already and cleaned up.
     if (errnoOf(error) !== 'EEXIST' && errnoOf(error) !== 'ENOENT') throw error;

@@ -1,8 +1,9 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
+import { CallbackList } from '../../coordinator/callbacks/callback-list.js';
 import {
   type ModelCheckpointOptions,
   modelCheckpoint,
@@ -10,6 +11,7 @@ import {
 import { saveModel } from '../../coordinator/checkpoint/saved-model.js';
 import { FakeTraining, logsOf, simulate } from './callback-training.js';
 
+const unused = { best: 0, epoch: 3, lastBatch: 1, batchesSinceSave: 0 };
 const losses = logsOf('val_loss', [3, 2, 2.5, 1]);
 
 async function saved(directory: string, options: ModelCheckpointOptions, logs = losses) {
@@ -59,7 +61,18 @@ describe('modelCheckpoint', () => {
       const make = () => [modelCheckpoint(join(directory, 'epoch-{epoch}'), { keepLast: 2 })];
       await simulate(make, losses, { training });
       expect(await readdir(directory)).toEqual(['epoch-3', 'epoch-4']);
-      expect(await readdir(join(directory, 'epoch-3'))).toHaveLength(2);
+      await writeFile(join(directory, 'epoch-3', 'notes.txt'), '');
+      // A resumed run knows what the run before it saved.
+      const list = new CallbackList(make());
+      list.loadState({
+        values: { modelCheckpoint: { ...unused, saved: [{ epoch: 3 }, { epoch: 4 }] } },
+        tensors: {},
+      });
+      for (const epoch of [4, 5]) await list.onEpochEnd(epoch, {}, training);
+      expect(await readdir(directory)).toEqual(['epoch-3', 'epoch-5', 'epoch-6']);
+      expect(await readdir(join(directory, 'epoch-3'))).toEqual(['notes.txt']);
+      expect(list.saveState().values.modelCheckpoint.saved).toEqual([{ epoch: 5 }, { epoch: 6 }]);
+      expect(await readdir(join(directory, 'epoch-6'))).toHaveLength(2);
       const once = () => [modelCheckpoint(join(directory, 'best'), { keepLast: 1 })];
       await simulate(once, losses, { training });
       expect(await readdir(join(directory, 'best'))).toHaveLength(2);

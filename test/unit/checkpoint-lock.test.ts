@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { lockRun } from '../../coordinator/checkpoint/lock.js';
+import { claimTerm, lockRun } from '../../coordinator/checkpoint/lock.js';
 
 let directory: string;
 beforeEach(async () => {
@@ -97,6 +97,42 @@ describe('the lock of a run folder', () => {
       });
       await rm(join(directory, names[0]));
     }
+  });
+
+  it('has one owner at a time, with a term that only grows, however many come and go', async () => {
+    let owners = 0;
+    const owned: number[] = [];
+    const comeAndGo = async () => {
+      for (let attempt = 0; attempt < 40; attempt++) {
+        const lock = await lockRun(directory).catch((error) => {
+          expect(error).toMatchObject({ code: 'RUN_LOCKED' });
+        });
+        if (lock === undefined) continue;
+        owners++;
+        owned.push(lock.term);
+        expect(owners).toBe(1);
+        await new Promise(setImmediate);
+        owners--;
+        await lock.release();
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, comeAndGo));
+    expect(owned.length).toBeGreaterThan(5);
+    expect(owned).toEqual([...new Set(owned)].sort((a, b) => a - b));
+  });
+
+  it('turns away one that read the folder before others came, went and cleaned up', async () => {
+    const { term, release } = await lockRun(directory);
+    await release();
+    const late = join(directory, 'late');
+    await writeFile(late, owner({}));
+    // The late one saw `term` released and wants the next; two others had that and the one after it meanwhile.
+    await (await lockRun(directory)).release();
+    const holder = await lockRun(directory);
+    await expect(claimTerm(directory, term + 1, late)).rejects.toMatchObject({ code: 'RUN_LOCKED' });
+    expect((await readdir(directory)).filter((name) => name.startsWith('lock-'))).toEqual([
+      `lock-00000${holder.term}.json`,
+    ]);
   });
 
   it('says that the folder cannot be written', async () => {
