@@ -161,6 +161,38 @@ describe('unsorted segment sum', () => {
   });
 });
 
+it.each([
+  [
+    [4, 3, 7],
+    [3, 1],
+  ],
+  [
+    [4, 3, 7],
+    [3, 7],
+  ],
+  [
+    [2, 3, 4, 5],
+    [1, 1, 5],
+  ],
+  [
+    [2, 3, 4, 5],
+    [3, 1, 5],
+  ],
+  [[2, 3, 4], [1]],
+])('prelu of %j broadcasts a slope of %j as cpu does', async (shape, slopeShape) => {
+  await expectAsOnCpu(() => tf.prelu(normalTensor(shape, 12), normalTensor(slopeShape, 13)));
+});
+
+it('says that memory ran out, and what to do, where the stock backend writes to address zero', async () => {
+  await tf.setBackend('wasm');
+  const backend = tf.backend() as BackendWasm;
+  const before = backend.numDataIds();
+  expect(() => backend.makeOutput([2 ** 30], 'float32')).toThrow(
+    expect.objectContaining({ code: 'WORKER_OUT_OF_MEMORY', hint: expect.stringContaining('--shards') }),
+  );
+  expect(backend.numDataIds()).toBe(before);
+});
+
 it('identity shares the data without tying the lives of the two tensors', async () => {
   await tf.setBackend('wasm');
   const x = tf.tensor1d([1, 2, 3]);

@@ -3,6 +3,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { BackendWasm, setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { LockstepError } from '../../../shared/errors.js';
+import { guardAllocation } from './allocation.js';
 import { registerTrainingKernels } from './register.js';
 import { simdOf } from './simd/module.js';
 
@@ -25,6 +26,7 @@ export async function loadWasmBackend(): Promise<void> {
       hint: 'Check that @tensorflow/tfjs-backend-wasm is installed and that Node.js allows WebAssembly.',
     });
   }
+  guardAllocation(backend);
   simdOf(backend);
 }
 

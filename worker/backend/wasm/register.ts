@@ -10,6 +10,7 @@ import { fusedMatMulKernel } from './fused-matmul.js';
 import { identityKernel } from './identity.js';
 import { batchMatMulKernel } from './matmul.js';
 import { maxPoolGradKernel } from './max-pool-gradient.js';
+import { preluKernel } from './prelu.js';
 import { meanKernel, sumKernel } from './reduce.js';
 import { replaceKernel } from './stock.js';
 import { tileKernel } from './tile.js';
@@ -32,6 +33,7 @@ export const trainingKernels: readonly tf.KernelConfig[] = [
   sumKernel,
   meanKernel,
   tileKernel,
+  preluKernel,
   identityKernel,
 ];
 
