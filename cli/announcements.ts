@@ -7,6 +7,8 @@ import { epochLine, metricsOf, type Progress } from './progress.js';
 export interface Announcement {
   readonly tone: 'plain' | 'heading' | 'dim' | 'good' | 'warning';
   readonly text: string;
+  /** The same as data, for a log. */
+  readonly fields?: Readonly<Record<string, unknown>>;
 }
 
 /** What of the command line belongs into the line that runs it again. */

@@ -1,18 +1,10 @@
 import { createHash } from 'node:crypto';
-import { type Manifest, unflatten } from '../shared/manifest.js';
+import type { StepRecord } from '../coordinator/loop/training-plan.js';
+import { unflatten } from '../shared/manifest.js';
 import { bytesOf } from '../shared/tensors.js';
 
-/** A committed step, as the trainer tells it. */
-export interface StepRecord {
-  readonly step: number;
-  readonly weightsSha256: string;
-  /** The weights after the step: float32[totalSize]. */
-  readonly flat: Float32Array;
-  readonly manifest: Manifest;
-  readonly gradientSha256: string;
-  /** Of each shard's own partial, where the trainer knows it. */
-  readonly shardHashes?: Readonly<Record<number, string>>;
-}
+/** What is known of a step: the trainer's record and, where it tells, the hash of each shard's own partial. */
+export type ShardedRecord = StepRecord & { readonly shardHashes?: Readonly<Record<number, string>> };
 
 /** The fingerprints of one step: enough to say where two runs part, without keeping their weights. */
 export interface TracedStep {
@@ -24,7 +16,7 @@ export interface TracedStep {
   readonly tensors: ReadonlyMap<string, string>;
 }
 
-export function traced({ flat, manifest, shardHashes = {}, ...hashes }: StepRecord): TracedStep {
+export function traced({ flat, manifest, shardHashes = {}, ...hashes }: ShardedRecord): TracedStep {
   const views = unflatten(manifest, flat);
   const tensors = new Map(
     manifest.weights.map(({ name }, index) => [

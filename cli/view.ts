@@ -24,7 +24,7 @@ export function openView({ invocation, quiet, verbose }: ViewOptions): View {
   const logger = createLogger({ level: verbose ? 'debug' : quiet ? 'warn' : 'info' });
   return {
     onEvent: eventLog(logger),
-    announce: ({ tone, text }) => logger[tone === 'warning' ? 'warn' : 'info'](text),
+    announce: ({ tone, text, fields = {} }) => logger[tone === 'warning' ? 'warn' : 'info'](fields, text),
     close() {},
   };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { describeDifference, firstDifference, type StepRecord, traced } from '../../cli/trace.js';
+import { describeDifference, firstDifference, type ShardedRecord, traced } from '../../cli/trace.js';
 import type { Manifest } from '../../shared/manifest.js';
 
 const manifest: Manifest = {
@@ -15,7 +15,9 @@ const manifest: Manifest = {
 };
 
 /** Three steps; `change` may alter one. */
-function run(change: (record: { -readonly [K in keyof StepRecord]: StepRecord[K] }) => void = () => {}) {
+function run(
+  change: (record: { -readonly [K in keyof ShardedRecord]: ShardedRecord[K] }) => void = () => {},
+) {
   return [1, 2, 3].map((step) => {
     const record = {
       step,

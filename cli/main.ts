@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+import { version } from '../shared/version.js';
+import type { Handlers } from './commands.js';
+import { runCommand } from './run-command.js';
+
+// Each command is imported when it runs: help and mistakes need no TensorFlow.js.
+const handlers: Handlers = {
+  train: async (job, options) => (await import('./train.js')).train(job, options),
+  coordinator: async (job, options) => (await import('./coordinator.js')).coordinator(job, options),
+  worker: async (options) => (await import('./worker.js')).worker(options),
+  evaluate: async (job, options) => (await import('./evaluate.js')).evaluate(job, options),
+  verify: async (job, options) => (await import('./verify.js')).verify(job, options),
+  doctor: async ({ threads }) =>
+    (await import('./doctor.js')).runDoctor({ threads, write: (line) => process.stdout.write(`${line}\n`) }),
+};
+
+const exitCode = await runCommand(process.argv.slice(2), {
+  version,
+  handlers,
+  output: {
+    write: (text) => process.stdout.write(text),
+    writeError: (text) => process.stderr.write(text),
+  },
+});
+// A thread or socket of a library must not keep the process: what was to be closed has been closed.
+process.exit(exitCode);

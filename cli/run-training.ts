@@ -1,0 +1,116 @@
+import { constants } from 'node:fs';
+import { access, stat, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { Cluster } from '../coordinator/cluster.js';
+import type { LoadedJob } from '../coordinator/job.js';
+import { trainJob } from '../coordinator/train-job.js';
+import { LockstepError, messageOf } from '../shared/errors.js';
+import type { Invocation } from './announcements.js';
+import type { RunOptions } from './commands.js';
+import { Interrupt } from './interrupt.js';
+import type { View } from './view.js';
+
+/**
+ * Trains on a cluster that it opens and closes, for `train` and `coordinator`.
+ * @returns the exit code: 0, or 130 or 143 after a signal
+ */
+export async function runTraining(
+  job: LoadedJob,
+  options: RunOptions,
+  view: View,
+  openCluster: () => Promise<Cluster>,
+): Promise<number> {
+  const interrupt = new Interrupt(() =>
+    view.announce({
+      tone: 'warning',
+      text: 'finishing the step, then saving; press Ctrl-C again to stop at once',
+    }),
+  );
+  let cluster: Cluster | null = null;
+  try {
+    cluster = await openCluster();
+    const { seed, shards, epochs, batchSize, checkpointDir, resume } = options;
+    const report = await trainJob(cluster, job, {
+      ...defined({ seed, shards, epochs, batchSize, checkpointDir }),
+      resume,
+      dataDir: options.data === undefined ? null : resolve(options.data),
+      signal: interrupt.signal,
+    });
+    if (options.report !== undefined) await writeReport(options.report, report);
+    return report.cause === 'signal' ? (interrupt.exitCode ?? 130) : 0;
+  } catch (error) {
+    // A signal before the first step leaves nothing to save.
+    if (interrupt.exitCode !== null && (error as Error).name === 'AbortError') return interrupt.exitCode;
+    throw error;
+  } finally {
+    await cluster?.close();
+    interrupt.close();
+    view.close();
+  }
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Without the options that were not given: the job's own values stand. */
+function defined<T extends object>(options: T): Defined<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
+
+/**
+ * Finds out before training what would fail after it.
+ * @throws LockstepError BAD_OPTION, DATA_NOT_FOUND
+ */
+export async function checkRunOptions({ resume, checkpointDir, report, data }: RunOptions): Promise<void> {
+  if (resume && checkpointDir === undefined) {
+    throw new LockstepError('BAD_OPTION', '--resume needs --checkpoint-dir', {
+      hint: 'Add --checkpoint-dir DIR with the folder of the run to go on with.',
+    });
+  }
+  await checkDataDir(data);
+  if (report !== undefined) {
+    await access(dirname(resolve(report)), constants.W_OK).catch((cause: unknown) => {
+      throw unwritableReport(report, cause);
+    });
+  }
+}
+
+/** @throws LockstepError DATA_NOT_FOUND if the folder of `--data` is none */
+export async function checkDataDir(data: string | undefined): Promise<void> {
+  if (data === undefined) return;
+  const isDirectory = await stat(data).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isDirectory) return;
+  throw new LockstepError('DATA_NOT_FOUND', `--data ${data} is not a folder`, {
+    hint: 'Give the folder that holds the data of the job.',
+  });
+}
+
+async function writeReport(file: string, report: unknown): Promise<void> {
+  await writeFile(file, `${JSON.stringify(report, null, 2)}\n`).catch((cause: unknown) => {
+    throw unwritableReport(file, cause);
+  });
+}
+
+function unwritableReport(file: string, cause: unknown): LockstepError {
+  return new LockstepError('BAD_OPTION', `cannot write the report ${file}: ${messageOf(cause)}`, {
+    hint: 'Give a file in a folder that exists and that this user may write.',
+    cause,
+  });
+}
+
+/** What the line that repeats a run must say besides seed and shards: all that bits may depend on. */
+export function invocationOf(job: string, options: RunOptions): Invocation {
+  const { epochs, batchSize, data, backend, threadsPerWorker } = options;
+  return {
+    job,
+    options: [
+      ...(epochs === undefined ? [] : ['--epochs', String(epochs)]),
+      ...(batchSize === undefined ? [] : ['--batch-size', String(batchSize)]),
+      ...(data === undefined ? [] : ['--data', data]),
+      ...(backend === 'auto' ? [] : ['--backend', backend]),
+      ...(threadsPerWorker === 1 ? [] : ['--threads-per-worker', String(threadsPerWorker)]),
+    ],
+  };
+}

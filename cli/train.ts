@@ -1,0 +1,16 @@
+import { Cluster } from '../coordinator/cluster.js';
+import { loadJob } from '../coordinator/load-job.js';
+import type { TrainOptions } from './commands.js';
+import { checkRunOptions, invocationOf, runTraining } from './run-training.js';
+import { openView } from './view.js';
+
+/** `lockstep train`: on worker processes of this machine. */
+export async function train(path: string, options: TrainOptions): Promise<number> {
+  await checkRunOptions(options);
+  const job = await loadJob(path);
+  const { workers, backend, threadsPerWorker } = options;
+  const view = openView({ ...options, invocation: invocationOf(path, options) });
+  return runTraining(job, options, view, () =>
+    Cluster.local({ workers, backend, threadsPerWorker, job, onEvent: view.onEvent }),
+  );
+}
