@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import { LockstepError, messageOf } from '../../shared/errors.js';
 import { layersOf, type Manifest, manifestOf } from '../../shared/manifest.js';
 
 /** A model as the run knows it: the same in every process and however many models were built before it. */
@@ -13,9 +14,10 @@ export interface CanonicalModel {
  * TensorFlow.js numbers unnamed layers by how many were built in the process (`dense_Dense7`), so the same model
  * built twice has other names. Here they are numbered from 1 within the model, in the topology and in the
  * manifest alike; names given by the user stay.
- * @throws LockstepError MODEL_UNSUPPORTED as `manifestOf` does
+ * @throws LockstepError MODEL_UNSUPPORTED if it has no input shape, and as `manifestOf` does
  */
 export function canonicalModel(model: tf.LayersModel): CanonicalModel {
+  build(model);
   const names = canonicalNames(model);
   const renamed = (name: string): string => names.get(name) ?? name;
   const path = (layers: string): string => layers.split('/').map(renamed).join('/');
@@ -33,6 +35,19 @@ export function canonicalModel(model: tf.LayersModel): CanonicalModel {
     },
     outputNames: model.outputNames.map(renamed),
   };
+}
+
+/** A sequential model gets its inputs and outputs only when it is compiled or built. */
+function build(model: tf.LayersModel): void {
+  if (model.outputNames?.length > 0) return;
+  try {
+    (model as tf.Sequential).build();
+  } catch (cause) {
+    throw new LockstepError('MODEL_UNSUPPORTED', `the model cannot be built: ${messageOf(cause)}`, {
+      hint: 'Give its first layer an inputShape.',
+      cause,
+    });
+  }
 }
 
 /** What TensorFlow.js puts before the number: `dense_Dense`, `input`, `sequential_`, `model`. */

@@ -31,8 +31,11 @@ export async function openCheckpoints(
     for (const message of found.warnings) emit({ type: 'warning', message });
     snapshot = found.snapshot;
   }
-  await store.prepare();
   const lock = await lockRun(directory);
+  await store.prepare().catch(async (error: unknown) => {
+    await lock.release();
+    throw error;
+  });
   return {
     checkpoints: new RunCheckpoints(store, lock.term, options, emit),
     resume: snapshot,
