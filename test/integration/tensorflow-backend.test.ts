@@ -11,12 +11,14 @@ const child = fileURLToPath(new URL('./tensorflow-gradient.child.ts', import.met
 interface Computed {
   readonly backend: string;
   readonly runs: readonly string[][];
+  /** What it says when it is asked for another number of threads. */
+  readonly refusal: string;
 }
 
 /** What a process of its own computes on real TensorFlow with that many threads. */
-async function computeIn(folder: string, threads: number): Promise<Computed> {
+async function computeIn(folder: string, threads: number, ...more: string[]): Promise<Computed> {
   const env = { ...process.env, LOCKSTEP_TFJS_NODE: folder };
-  const args = ['--import', 'tsx', child, String(threads)];
+  const args = ['--import', 'tsx', child, String(threads), ...more];
   const { stdout } = await promisify(execFile)(process.execPath, args, { env });
   return JSON.parse(stdout) as Computed;
 }
@@ -38,6 +40,16 @@ describe.runIf(tensorflowSupported)('real TensorFlow', () => {
     const second = await computeIn(folder, 1);
     expect(first.backend).toBe('tensorflow');
     for (const run of [...first.runs, ...second.runs]) expect(run).toEqual(first.runs[0]);
+  });
+
+  it('computes where Node no longer has the functions that tfjs-node calls', async () => {
+    const [now, later] = [await computeIn(folder, 1), await computeIn(folder, 1, 'as-node-23')];
+    expect(later.runs).toEqual(now.runs);
+  });
+
+  it('refuses another number of threads than the process has started with', async () => {
+    const { refusal } = await computeIn(folder, 1);
+    expect(refusal).toBe('TensorFlow has 1 compute thread(s) in this process, not 2');
   });
 
   it('agrees with the cpu backend', async () => {

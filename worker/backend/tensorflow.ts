@@ -6,6 +6,7 @@ import util, { promisify } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { LockstepError, messageOf } from '../../shared/errors.js';
 import { setBackendEnvironment } from './environment.js';
+import { registerReluGradient } from './tensorflow-relu-gradient.js';
 
 /** The packages that run TensorFlow's own kernels, the preferred one first. */
 const packages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
@@ -28,6 +29,9 @@ interface NativeBackend extends tf.KernelBackend {
 
 const ownRequire = createRequire(import.meta.url);
 
+/** The threads that TensorFlow was loaded with in this process. */
+let loadedThreads: number | null = null;
+
 /**
  * Loads tfjs-node-gpu or tfjs-node and makes `tensorflow` the current backend. They are looked for in the
  * folder that LOCKSTEP_TFJS_NODE names, or without it where Lockstep is installed and in the working folder.
@@ -35,6 +39,13 @@ const ownRequire = createRequire(import.meta.url);
  * @throws LockstepError BACKEND_UNAVAILABLE
  */
 export async function loadTensorflow(threads: number): Promise<Tensorflow> {
+  if (loadedThreads !== null && loadedThreads !== threads) {
+    throw new LockstepError(
+      'BACKEND_UNAVAILABLE',
+      `TensorFlow has ${loadedThreads} compute thread(s) in this process, not ${threads}`,
+      { hint: 'It reads the number once, when it is loaded: start another process.' },
+    );
+  }
   setBackendEnvironment(threads);
   restoreRemovedFunctions();
   const failures: LockstepError[] = [];
@@ -89,6 +100,8 @@ async function load(name: TensorflowPackage, { version, require }: Installed): P
   if (backend === null || !tf.setBackend('tensorflow')) {
     throw unavailable(name, 'it did not register its backend');
   }
+  loadedThreads = Number(process.env.TF_NUM_INTRAOP_THREADS);
+  registerReluGradient();
   return {
     package: name,
     version,

@@ -96,6 +96,7 @@ export const f32x4 = {
   lane: (vector: Code, lane: 0 | 1 | 2 | 3): Code => [...vector, ...simd(31), lane],
   equal: binary(...simd(65)),
   add: binary(...simd(228)),
+  sub: binary(...simd(229)),
   mul: binary(...simd(230)),
 };
 

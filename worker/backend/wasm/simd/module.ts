@@ -7,6 +7,7 @@ import { addMultipliedRows } from './multiply-rows.js';
 import { addProduct } from './product.js';
 import { addProductTransposed } from './product-transposed.js';
 import { addTransposedProduct } from './transposed-product.js';
+import { winogradTransforms } from './winograd.js';
 
 declare global {
   // Part of every host we run on, but typed only by TypeScript's DOM library.
@@ -24,6 +25,7 @@ const functions = {
   addProductTransposed,
   addRows,
   addTransposedProduct,
+  ...winogradTransforms,
 } as const;
 
 /** Our SIMD functions, bound to one backend's memory. Arguments are i32: addresses, byte steps, counts. */
