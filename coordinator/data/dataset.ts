@@ -13,6 +13,8 @@ export interface Batch {
 export interface Dataset {
   /** Rows. */
   readonly length: number;
+  /** Whether reading all rows is cheap: then they are all checked before training. Default false. */
+  readonly inMemory?: boolean;
   /** The rows named by `indices`, in that order. */
   batch(indices: Int32Array): Batch | Promise<Batch>;
 }
