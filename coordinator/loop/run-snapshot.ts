@@ -5,6 +5,7 @@ import { manifestHash } from '../../shared/manifest-hash.js';
 import type { RunningLogs } from '../../shared/sums.js';
 import { version } from '../../shared/version.js';
 import type { CallbackList } from '../callbacks/callback-list.js';
+import { encodeExact } from '../checkpoint/exact-json.js';
 import { stateSha256 } from '../checkpoint/hashes.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { OptimizerConfig } from '../optimizer/optimizer.js';
@@ -139,8 +140,8 @@ export function checkResumable(
       `Use --batch-size ${run.batchSize}, or start in another folder.`,
     );
   }
-  const config = JSON.stringify(plainConfig(wanted.optimizer));
-  if (config !== JSON.stringify(run.optimizer.config)) {
+  // The exact encoding sorts keys, which a checkpoint does not keep in order.
+  if (encodeExact(plainConfig(wanted.optimizer)) !== encodeExact(run.optimizer.config)) {
     refuse(
       'the job has another optimizer than the checkpoint',
       'Resume with the job that wrote it, or start in another folder.',

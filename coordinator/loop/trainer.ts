@@ -70,14 +70,15 @@ export class Trainer {
     } finally {
       await this.#plan.checkpoints?.flush();
     }
+    const isOver = isDone || this.#position.epoch >= epochs;
     const { version } = this.#plan.state.weights;
     await this.#callbacks.onTrainEnd(this.#logs, this.#training);
-    // A callback may restore the best weights at the very end.
-    if (this.#plan.state.weights.version !== version) this.#save();
+    // A callback may restore the best weights at the very end; a run that was interrupted goes on from the last ones.
+    if (isOver && this.#plan.state.weights.version !== version) this.#save();
     await this.#plan.checkpoints?.flush();
-    const interrupted = this.#plan.signal?.aborted === true && this.#position.epoch < epochs && !isDone;
+    const isSignalled = !isOver && this.#plan.signal?.aborted === true;
     return {
-      cause: interrupted ? 'signal' : this.#position.stopped ? 'stopped-early' : 'done',
+      cause: isSignalled ? 'signal' : this.#position.stopped ? 'stopped-early' : 'done',
       position: this.#position,
       history: this.#history,
       timings: this.#timings,
@@ -201,6 +202,8 @@ export class Trainer {
         this.#training,
       );
       if (!this.#stopTraining) throw error;
+      // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
+      this.#totals.add(sum.sums, sum.scores, rows);
       return false;
     }
     this.#totals.add(sum.sums, sum.scores, rows);

@@ -1,0 +1,118 @@
+import { encodePartial } from '../../shared/protocol/partial-payload.js';
+import { type WorkerSession, workerSession } from '../../shared/protocol/session.js';
+import { decodeShardData, encodeTensors } from '../../shared/protocol/tensor-payload.js';
+import type { ToWorker } from '../../shared/protocol/to-worker.js';
+import type { MemoryPair } from '../../shared/transport/memory.js';
+import { ShardComputer } from '../../worker/compute/shard-computer.js';
+import type { FromThread, ToThread } from '../../worker/thread-messages.js';
+import type { SharedThread } from './shared-thread.js';
+
+export interface InProcessWorkerOptions {
+  readonly worker: number;
+  readonly run: string;
+  readonly pair: MemoryPair;
+  readonly thread: SharedThread;
+  /** Sees what the compute thread answers, before it is sent; it may kill the worker. */
+  readonly onAnswer: (worker: InProcessWorker, answer: FromThread) => void;
+}
+
+/** A worker without a process: the real shard computer and the real protocol, on a thread that all workers share. */
+export class InProcessWorker {
+  readonly worker: number;
+  shardsComputed = 0;
+  readonly #pair: MemoryPair;
+  readonly #session: WorkerSession;
+  readonly #computer: ShardComputer;
+  readonly #post: (message: ToThread) => void;
+  #isHere = true;
+
+  constructor({ worker, run, pair, thread, onAnswer }: InProcessWorkerOptions) {
+    this.worker = worker;
+    this.#pair = pair;
+    this.#session = workerSession(pair.ends[1], { run, term: 1, worker, incarnation: worker });
+    this.#computer = new ShardComputer((answer) => {
+      if (this.#isHere) onAnswer(this, answer);
+      if (this.#isHere) this.#answer(answer);
+    });
+    const inbox = thread.inbox((message) => this.#computer.handle(message));
+    this.#post = (message) => {
+      if (this.#isHere) inbox.post(message);
+    };
+    this.#session.onMessage((message, payload) => this.#receive(message, payload));
+    void this.#session.closed.then(() => {
+      this.#isHere = false;
+      inbox.clear();
+    });
+  }
+
+  get isHere(): boolean {
+    return this.#isHere;
+  }
+
+  /** Ends it in the middle of whatever it does, as SIGKILL does: what it has sent but not delivered is lost. */
+  kill(): void {
+    this.#isHere = false;
+    this.#pair.breakLine();
+  }
+
+  /** Leaves politely. */
+  leave(): void {
+    this.#isHere = false;
+    this.#session.send({ type: 'goodbye', reason: 'asked to leave' });
+    this.#session.close('goodbye');
+  }
+
+  #receive(message: ToWorker, payload: Uint8Array): void {
+    switch (message.type) {
+      case 'setup':
+        return this.#post({ type: 'setup', setup: message, jobPath: null });
+      case 'weights': {
+        const flat = new Float32Array(
+          payload.buffer as ArrayBuffer,
+          payload.byteOffset,
+          payload.byteLength / 4,
+        );
+        return this.#post({ type: 'weights', flat });
+      }
+      case 'data': {
+        const { round, shard, tensors } = message;
+        return this.#post({ type: 'data', round, shard, data: decodeShardData(tensors, payload) });
+      }
+      case 'compute':
+        return this.#post({ type: 'compute', compute: message });
+      case 'cancel':
+        return this.#post({ type: 'cancel', round: message.round });
+      case 'heartbeat':
+      case 'rejected':
+      case 'goodbye':
+        return;
+    }
+  }
+
+  #answer(answer: FromThread): void {
+    switch (answer.type) {
+      case 'ready': {
+        const { manifestHash, fingerprint } = answer;
+        const about = { threads: 1, pid: process.pid, host: 'simulation' };
+        return this.#session.send({ type: 'ready', manifestHash, fingerprint, ...about });
+      }
+      case 'computing':
+        this.shardsComputed += 1;
+        return;
+      case 'partial': {
+        const { round, lo, hi, computeMs } = answer;
+        const { sections, payload } = encodePartial(answer.partial);
+        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections }, payload);
+      }
+      case 'outputs': {
+        const { round, lo, hi, computeMs } = answer;
+        const { tensors, payload } = encodeTensors(answer.tensors);
+        return this.#session.send({ type: 'outputs', round, lo, hi, computeMs, tensors }, payload);
+      }
+      case 'finished':
+        return;
+      case 'failed':
+        return this.#session.send(answer);
+    }
+  }
+}

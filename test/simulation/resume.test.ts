@@ -1,0 +1,190 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Callback } from '../../coordinator/callbacks/callback.js';
+import { earlyStopping } from '../../coordinator/callbacks/early-stopping.js';
+import { reduceLROnPlateau } from '../../coordinator/callbacks/reduce-lr-on-plateau.js';
+import { sgd } from '../../coordinator/optimizer/configs.js';
+import { InProcessCluster } from './in-process-cluster.js';
+import {
+  batchSize,
+  rows,
+  stepsPerEpoch,
+  type Trained,
+  type TrainingRun,
+  tinyData,
+  train,
+  trainOn,
+  watched,
+} from './tiny-training.js';
+
+let directory: string;
+let undisturbed: Trained;
+
+beforeAll(async () => {
+  undisturbed = await trainOn({ workers: 1 });
+});
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'lockstep-resume-'));
+});
+
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Stops after `maxSteps` on two workers, then goes on with three. */
+async function stopAndResume(maxSteps: number, run: () => TrainingRun): Promise<[Trained, Trained]> {
+  const first = await trainOn({ workers: 2, seed: 1 }, { ...run(), directory, maxSteps });
+  const second = await trainOn({ workers: 3, seed: 2 }, { ...run(), directory, resumes: true });
+  return [first, second];
+}
+
+describe('a run that is stopped and resumed with another number of workers', () => {
+  // Positions: the first batch, the last of an epoch, the middle and the second half of one, the last but one.
+  it.each([1, 4, 6, 7, 19])(
+    'ends with the bits of the undisturbed run (stopped after %i steps)',
+    async (at) => {
+      const [first, second] = await stopAndResume(at, () => ({}));
+      expect(first.outcome.position).toMatchObject({ step: at });
+      expect([...first.steps, ...second.steps]).toEqual(undisturbed.steps);
+      expect(second.weightsSha256).toBe(undisturbed.weightsSha256);
+      expect(second.stateSha256).toBe(undisturbed.stateSha256);
+      expect(second.outcome.history.history).toEqual(undisturbed.outcome.history.history);
+      expect(second.outcome.position.samplesSeen).toBe(5 * rows);
+    },
+  );
+
+  it('never reads again what the open epoch has consumed', async () => {
+    const at = stepsPerEpoch + 2;
+    const read: number[] = [];
+    const consumed = new Set<number>();
+    await trainOn(
+      { workers: 2 },
+      { directory, maxSteps: at, train: watched(tinyData(), (indices) => read.push(...indices)) },
+    );
+    for (const row of read.slice(rows, rows + 2 * batchSize)) consumed.add(row);
+    expect(consumed.size).toBe(2 * batchSize);
+    const later: number[] = [];
+    const poisoned = watched(tinyData(), (indices) => {
+      // Only the rest of the open epoch is poisoned; the next one reads every row.
+      for (const row of indices) {
+        if (later.length < rows - consumed.size && consumed.has(row))
+          throw new Error(`row ${row} is poisoned`);
+        later.push(row);
+      }
+    });
+    const second = await trainOn({ workers: 1 }, { directory, resumes: true, train: poisoned });
+    expect(new Set([...consumed, ...later.slice(0, rows - consumed.size)]).size).toBe(rows);
+    expect(second.stateSha256).toBe(undisturbed.stateSha256);
+  });
+
+  it('ends with other bits if one bit of the restored weights is another', async () => {
+    await trainOn({ workers: 2 }, { directory, maxSteps: 6 });
+    const flipped = await trainOn(
+      { workers: 1 },
+      {
+        directory,
+        resumes: true,
+        tamper({ flat }) {
+          new Uint32Array(flat.buffer, flat.byteOffset, 1)[0] ^= 1;
+        },
+      },
+    );
+    expect(flipped.steps).toHaveLength(5 * stepsPerEpoch - 6);
+    expect(flipped.weightsSha256).not.toBe(undisturbed.weightsSha256);
+  });
+
+  it.each([
+    ['the slots of the optimizer', 'slots'],
+    ['the sums of the open epoch', 'tensors'],
+  ])('ends in another state without %s', async (_what, part) => {
+    await trainOn({ workers: 2 }, { directory, maxSteps: 6 });
+    const damaged = await trainOn(
+      { workers: 1 },
+      {
+        directory,
+        resumes: true,
+        tamper({ slots, tensors }) {
+          if (part === 'slots')
+            for (const bySlot of slots.values()) for (const slot of Object.values(bySlot)) slot.fill(0);
+          else for (const values of Object.values(tensors)) values.fill(0);
+        },
+      },
+    );
+    expect(damaged.stateSha256).not.toBe(undisturbed.stateSha256);
+  });
+
+  it('stops for a signal with the step in flight committed', async () => {
+    const controller = new AbortController();
+    const abort: Callback = {
+      name: 'abort',
+      onTrainBatchBegin(_batch, { step }) {
+        if (step === 9) controller.abort();
+      },
+    };
+    const first = await trainOn({ workers: 2 }, { directory, signal: controller.signal, callbacks: [abort] });
+    expect(first.outcome.cause).toBe('signal');
+    expect(first.outcome.position.step).toBe(10);
+    const second = await trainOn({ workers: 2 }, { directory, resumes: true });
+    expect([...first.steps, ...second.steps]).toEqual(undisturbed.steps);
+  });
+
+  it('continues after the run failed: what was committed is saved', async () => {
+    const cluster = new InProcessCluster({ workers: 2 });
+    const abandon: Callback = {
+      name: 'abandon',
+      onTrainBatchBegin(_batch, { step }) {
+        if (step === 9) cluster.access.conductor.abandon('all of them ended');
+      },
+    };
+    await expect(train(cluster, { directory, callbacks: [abandon] })).rejects.toMatchObject({
+      code: 'NO_WORKERS',
+    });
+    cluster.close();
+    const second = await trainOn({ workers: 1 }, { directory, resumes: true });
+    expect(second.steps).toEqual(undisturbed.steps.slice(9));
+    expect(second.stateSha256).toBe(undisturbed.stateSha256);
+  });
+
+  it('does nothing more once it was done', async () => {
+    await trainOn({ workers: 1 }, { directory });
+    const again = await trainOn({ workers: 2 }, { directory, resumes: true });
+    expect(again.steps).toEqual([]);
+    expect(again.stateSha256).toBe(undisturbed.stateSha256);
+  });
+});
+
+describe('callbacks with memory', () => {
+  /** A rate at which the loss does not fall every epoch. */
+  const restless = (): TrainingRun => ({
+    optimizer: sgd({ learningRate: 0.3, momentum: 0.9, globalClipNorm: 1 }),
+    epochs: 12,
+    callbacks: [
+      reduceLROnPlateau({ monitor: 'loss', patience: 1, factor: 0.5 }),
+      earlyStopping({ monitor: 'loss', patience: 3, restoreBestWeights: true }),
+    ],
+  });
+
+  it.each([5, 9, 14, 18, 22])(
+    'stop and restore as in the undisturbed run (stopped after %i steps)',
+    async (at) => {
+      const whole = await trainOn({ workers: 1 }, restless());
+      expect(whole.outcome.cause).toBe('stopped-early');
+      const { history } = whole.outcome.history;
+      expect(new Set(history.learning_rate).size).toBeGreaterThan(1);
+      // Restored: the weights are those of the step that ended the best epoch.
+      const best = history.loss.indexOf(Math.min(...history.loss));
+      expect(best).toBeLessThan(history.loss.length - 1);
+      expect(whole.weightsSha256).toBe(whole.steps[(best + 1) * stepsPerEpoch - 1]);
+
+      expect(whole.steps.length).toBeGreaterThan(at);
+      const [first, second] = await stopAndResume(at, restless);
+      expect([...first.steps, ...second.steps]).toEqual(whole.steps);
+      expect(second.outcome.history.history).toEqual(history);
+      expect(second.outcome.cause).toBe('stopped-early');
+      expect(second.stateSha256).toBe(whole.stateSha256);
+    },
+  );
+});
