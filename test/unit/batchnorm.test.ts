@@ -195,6 +195,34 @@ describe('BatchNormalization in a shard', () => {
     expect(largestDifference(variance.dataSync(), [1, 1])).toBeLessThan(5e-3);
   });
 
+  it('emits one entry per call where it is called several times', async () => {
+    const wrapped = tf.sequential({
+      layers: [
+        tf.layers.timeDistributed({
+          layer: tf.layers.batchNormalization({ name: 'bn' }),
+          inputShape: [3, 2],
+        }),
+      ],
+    });
+    const { program, manifest } = await createEagerProgram(specOf(wrapped, { outputs }), new Map());
+    program.setWeights(randomizeWeights(wrapped, 1));
+    const x = normal([8, 3, 2], 1);
+    const { moments } = await runBatch(program, 'train', { x: [x], y: [normal([8, 3, 2], 2)] }, 2);
+    expect(manifest.batchNorms).toHaveLength(1);
+    expect(moments.map(({ batchNorm, count }) => [batchNorm, count])).toEqual([
+      [0, 8],
+      [0, 8],
+      [0, 8],
+    ]);
+    moments.forEach(({ mean }, time) => {
+      const values = Array.from(x.data).filter((_, i) => Math.floor(i / 2) % 3 === time);
+      const expected = [0, 1].map((channel) => {
+        return values.filter((_, i) => i % 2 === channel).reduce((sum, value) => sum + value, 0) / 8;
+      });
+      expect(largestDifference(mean, expected)).toBeLessThan(1e-6);
+    });
+  });
+
   it('names the layer that has fewer than two values per channel', async () => {
     const model = tf.sequential({
       layers: [tf.layers.batchNormalization({ name: 'tight', inputShape: [3] })],

@@ -41,6 +41,20 @@ class CallCounter extends tf.layers.Layer {
 }
 tf.serialization.registerClass(CallCounter);
 
+class Later extends tf.layers.Layer {
+  static readonly className = 'Later';
+
+  override computeOutputShape(inputShape: tf.Shape): tf.Shape {
+    return inputShape;
+  }
+
+  override call(inputs: tf.Tensor[]): tf.Tensor {
+    const later: unknown = Promise.resolve(inputs[0]);
+    return later as tf.Tensor;
+  }
+}
+tf.serialization.registerClass(Later);
+
 function everything(): { model: tf.LayersModel; batch: HostBatch } {
   const image = tf.input({ shape: [5, 5, 1], name: 'image' });
   const tokens = tf.input({ shape: [4], name: 'tokens', dtype: 'int32' });
@@ -138,6 +152,16 @@ describe('the eager program', () => {
         message: expect.stringContaining('counter/count'),
       });
     }
+  });
+
+  it('refuses a layer whose call is asynchronous', async () => {
+    const model = tf.sequential({
+      layers: [tf.layers.dense({ units: 1, inputShape: [2] }), new Later({ name: 'later' })],
+    });
+    const { program } = await createEagerProgram(specOf(model, { outputs: mse }), new Map());
+    const batch = { x: [normal([4, 2], 1)], y: [normal([4, 1], 2)] };
+    await expect(runBatch(program, 'train', batch, 1)).rejects.toThrow('later');
+    expect(Math.random.toString()).toContain('native code');
   });
 
   it('runs a loss of the job and refuses one that yields a scalar', async () => {

@@ -22,8 +22,8 @@ export function channelMean(x: tf.Tensor): tf.Tensor {
   let positions = x.size / (rows * channels);
   if (positions === 1) return tf.mean(x.reshape([rows, channels]), 0);
   let pooled: tf.Tensor4D = x.reshape([rows, positions, 1, channels]);
-  if (positions > longestRun) {
-    const run = middleDivisor(positions);
+  const run = positions > longestRun ? middleDivisor(positions) : 1;
+  if (run > 1) {
     pooled = tf.avgPool(pooled, [run, 1], [run, 1], 'valid');
     positions /= run;
   }
