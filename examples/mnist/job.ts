@@ -1,0 +1,29 @@
+import * as tf from '@tensorflow/tfjs';
+import { adam, defineJob } from 'lockstep';
+import { mnist } from './data.js';
+
+// lockstep train examples/mnist/job.ts --data DIR --workers 2
+export default defineJob({
+  model: () =>
+    tf.sequential({
+      layers: [
+        // Images travel as bytes; the worker scales them.
+        tf.layers.rescaling({ scale: 1 / 255, offset: 0, inputShape: [28, 28, 1] }),
+        tf.layers.conv2d({ filters: 32, kernelSize: 3, useBias: false }),
+        tf.layers.batchNormalization(),
+        tf.layers.reLU(),
+        tf.layers.conv2d({ filters: 64, kernelSize: 3, activation: 'relu' }),
+        tf.layers.maxPooling2d({ poolSize: 2 }),
+        tf.layers.dropout({ rate: 0.25 }),
+        tf.layers.flatten(),
+        tf.layers.dense({ units: 128, activation: 'relu' }),
+        tf.layers.dense({ units: 10, activation: 'softmax' }),
+      ],
+    }),
+  data: mnist,
+  loss: 'sparseCategoricalCrossentropy',
+  optimizer: adam({ learningRate: 1e-3 }),
+  metrics: ['accuracy'],
+  batchSize: 64,
+  epochs: 3,
+});
