@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type Conv2DAttributes, conv2DInfo, tapsOf } from './conv2d-geometry.js';
 import { addressOf, dispose, floats, type KernelCall, type TensorInfo, wasmKernel, zeros } from './kernel.js';
 import { simdOf } from './simd/module.js';
+import { addWinogradFilterGradient, winogradFits } from './winograd.js';
 
 interface Inputs {
   x: TensorInfo;
@@ -22,6 +23,10 @@ function conv2DBackpropFilter({ inputs, attrs, backend }: KernelCall<Inputs, Att
   const info = conv2DInfo(inputs.x.shape, attrs.filterShape, attrs);
   const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, outChannels } = info;
   const out = zeros(backend, info.filterShape);
+  if (winogradFits(info)) {
+    addWinogradFilterGradient(backend, inputs.x, inputs.dy, info, out);
+    return out;
+  }
   const ofSample = zeros(backend, info.filterShape);
   const { addRows, addTransposedProduct } = simdOf(backend);
   const taps = tapsOf(info);

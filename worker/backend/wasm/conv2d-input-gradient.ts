@@ -11,6 +11,7 @@ import {
   zeros,
 } from './kernel.js';
 import { simdOf } from './simd/module.js';
+import { addWinogradInputGradient, winogradFits } from './winograd.js';
 
 interface Inputs {
   dy: TensorInfo;
@@ -31,6 +32,10 @@ function conv2DBackpropInput({ inputs, attrs, backend }: KernelCall<Inputs, Attr
   const info = conv2DInfo(attrs.inputShape, filter.shape, attrs);
   const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, outChannels } = info;
   const out = zeros(backend, info.inShape);
+  if (winogradFits(info)) {
+    addWinogradInputGradient(backend, dy, filter, info, out);
+    return out;
+  }
   const byDotProducts = inChannels < fewChannels;
   const matrices = byDotProducts
     ? reshaped(backend, filter, filter.shape)

@@ -4,6 +4,7 @@ import { activated, type FusedAttributes, type FusedInputs, startFromBias } from
 import { type Conv2DAttributes, type Conv2DInfo, conv2DInfo, tapsOf } from './conv2d-geometry.js';
 import { addressOf, type KernelCall, type TensorInfo, wasmKernel } from './kernel.js';
 import { simdOf } from './simd/module.js';
+import { addWinogradConvolution, winogradFits } from './winograd.js';
 
 type Inputs = FusedInputs & { x: TensorInfo; filter: TensorInfo };
 
@@ -18,6 +19,10 @@ function addConvolution(
   info: Conv2DInfo,
   out: TensorInfo,
 ): void {
+  if (winogradFits(info)) {
+    addWinogradConvolution(backend, x, filter, info, out);
+    return;
+  }
   const { addProduct } = simdOf(backend);
   const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, outChannels } = info;
   const taps = tapsOf(info);

@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 // Registers the stock kernels, which must come first: ours replace some of them.
 import '@tensorflow/tfjs-backend-wasm';
+import { castKernel } from './cast.js';
 import { conv2DKernel, fusedConv2DKernel } from './conv2d.js';
 import { conv2DBackpropFilterKernel } from './conv2d-filter-gradient.js';
 import { conv2DBackpropInputKernel } from './conv2d-input-gradient.js';
@@ -16,25 +17,30 @@ import { replaceKernel } from './stock.js';
 import { tileKernel } from './tile.js';
 import { unsortedSegmentSumKernel } from './unsorted-segment-sum.js';
 
-/** Our kernels of the wasm backend: those it lacks, and those whose stock form is slow or wrong. */
+/** Our kernels of the wasm backend, by the reason for which they exist. */
 export const trainingKernels: readonly tf.KernelConfig[] = [
-  batchMatMulKernel,
-  fusedMatMulKernel,
-  conv2DKernel,
-  fusedConv2DKernel,
+  // The stock backend has none.
   conv2DBackpropFilterKernel,
-  conv2DBackpropInputKernel,
-  depthwiseConv2DKernel,
-  fusedDepthwiseConv2DKernel,
   depthwiseBackpropFilterKernel,
   depthwiseBackpropInputKernel,
-  maxPoolGradKernel,
   unsortedSegmentSumKernel,
+  // The stock kernel gives wrong numbers: a bias added once per 48 columns of a transposed product, matrices that
+  // broadcast against each other, strides larger than the filter, a slope whose axes are not the last.
+  fusedMatMulKernel,
+  batchMatMulKernel,
+  depthwiseConv2DKernel,
+  fusedDepthwiseConv2DKernel,
+  preluKernel,
+  // The stock kernel is slow: scalar loops, or copies of what could be shared.
+  conv2DKernel,
+  fusedConv2DKernel,
+  conv2DBackpropInputKernel,
+  maxPoolGradKernel,
   sumKernel,
   meanKernel,
   tileKernel,
-  preluKernel,
   identityKernel,
+  castKernel,
 ];
 
 /**
