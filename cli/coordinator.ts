@@ -16,7 +16,7 @@ export async function coordinator(path: string, options: CoordinatorOptions): Pr
   const job = await loadJob(path);
   const view = openView({ ...options, invocation: invocationOf(path, options) });
   const warn = (text: string): void => view.announce({ tone: 'warning', text: `warning: ${text}` });
-  return runTraining(job, options, view, async () => {
+  return runTraining(job, options, view, async (onEvent) => {
     const token = await readToken({ file: options.tokenFile, environment: process.env, warn });
     const cluster = await Cluster.listen({
       ...listen,
@@ -27,7 +27,7 @@ export async function coordinator(path: string, options: CoordinatorOptions): Pr
       backend,
       threadsPerWorker,
       job,
-      onEvent: view.onEvent,
+      onEvent,
     });
     const wanted = `${plural(workers, 'worker')} to join ${cluster.url}`;
     view.announce({ tone: 'plain', text: `waiting for ${wanted}` });

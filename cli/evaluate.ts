@@ -5,10 +5,12 @@ import { evaluateJob } from '../coordinator/train-job.js';
 import type { EvaluateOptions } from './commands.js';
 import { metricsOf } from './progress.js';
 import { checkDataDir } from './run-training.js';
+import { silenceTfjsBanner } from './tfjs-banner.js';
 import { openView } from './view.js';
 
 /** `lockstep evaluate`: loss and metrics of a checkpoint on the job's validation data. */
 export async function evaluate(path: string, options: EvaluateOptions): Promise<number> {
+  silenceTfjsBanner();
   await checkDataDir(options.data);
   const job = await loadJob(path);
   const { workers, backend, threadsPerWorker, checkpoint, data, verbose } = options;

@@ -2,12 +2,14 @@ import { constants } from 'node:fs';
 import { access, stat, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Cluster } from '../coordinator/cluster.js';
+import type { RunListener } from '../coordinator/events.js';
 import type { LoadedJob } from '../coordinator/job.js';
 import { trainJob } from '../coordinator/train-job.js';
 import { LockstepError, messageOf } from '../shared/errors.js';
 import type { Invocation } from './announcements.js';
 import type { RunOptions } from './commands.js';
 import { Interrupt } from './interrupt.js';
+import { silenceTfjsBanner } from './tfjs-banner.js';
 import type { View } from './view.js';
 
 /**
@@ -18,30 +20,46 @@ export async function runTraining(
   job: LoadedJob,
   options: RunOptions,
   view: View,
-  openCluster: () => Promise<Cluster>,
+  openCluster: (onEvent: RunListener) => Promise<Cluster>,
 ): Promise<number> {
+  silenceTfjsBanner();
+  let hasStarted = false;
+  const onEvent: RunListener = (event) => {
+    hasStarted ||= event.type === 'start';
+    view.onEvent(event);
+  };
   const interrupt = new Interrupt(() =>
     view.announce({
       tone: 'warning',
-      text: 'finishing the step, then saving; press Ctrl-C again to stop at once',
+      text: hasStarted
+        ? 'finishing the step, then saving; press Ctrl-C again to stop at once'
+        : 'stopping: nothing has been trained yet',
     }),
   );
+  // Before the first step there is nothing to save, and workers or data may be long in coming.
+  const stoppedEarly = new Promise<null>((resolve) => {
+    interrupt.signal.addEventListener('abort', () => {
+      if (!hasStarted) resolve(null);
+    });
+  });
   let cluster: Cluster | null = null;
   try {
-    cluster = await openCluster();
+    cluster = await openCluster(onEvent);
     const { seed, shards, epochs, batchSize, checkpointDir, resume } = options;
-    const report = await trainJob(cluster, job, {
+    const training = trainJob(cluster, job, {
       ...defined({ seed, shards, epochs, batchSize, checkpointDir }),
       resume,
       dataDir: options.data === undefined ? null : resolve(options.data),
       signal: interrupt.signal,
     });
+    const report = await Promise.race([training, stoppedEarly]);
+    if (report === null) {
+      // Closing the cluster makes it fail, which is no news any more.
+      training.catch(() => {});
+      return interrupt.exitCode ?? 130;
+    }
     if (options.report !== undefined) await writeReport(options.report, report);
     return report.cause === 'signal' ? (interrupt.exitCode ?? 130) : 0;
-  } catch (error) {
-    // A signal before the first step leaves nothing to save.
-    if (interrupt.exitCode !== null && (error as Error).name === 'AbortError') return interrupt.exitCode;
-    throw error;
   } finally {
     await cluster?.close();
     interrupt.close();

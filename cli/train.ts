@@ -10,7 +10,7 @@ export async function train(path: string, options: TrainOptions): Promise<number
   const job = await loadJob(path);
   const { workers, backend, threadsPerWorker } = options;
   const view = openView({ ...options, invocation: invocationOf(path, options) });
-  return runTraining(job, options, view, () =>
-    Cluster.local({ workers, backend, threadsPerWorker, job, onEvent: view.onEvent }),
+  return runTraining(job, options, view, (onEvent) =>
+    Cluster.local({ workers, backend, threadsPerWorker, job, onEvent }),
   );
 }

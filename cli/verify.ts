@@ -9,6 +9,7 @@ import type { VerifyOptions } from './commands.js';
 import { plural } from './format.js';
 import { Interrupt } from './interrupt.js';
 import { checkDataDir } from './run-training.js';
+import { silenceTfjsBanner } from './tfjs-banner.js';
 import { describeDifference, firstDifference, type TracedStep, traced } from './trace.js';
 import { openView, type View } from './view.js';
 
@@ -33,6 +34,7 @@ const plans: readonly Plan[] = [
  * @throws LockstepError NOT_DETERMINISTIC naming the first step, shard and tensor that differ
  */
 export async function verify(path: string, options: VerifyOptions): Promise<number> {
+  silenceTfjsBanner();
   await checkDataDir(options.data);
   const loaded = withoutSideEffects(await loadJob(path));
   const view = openView({ invocation: null, quiet: false, verbose: options.verbose });
