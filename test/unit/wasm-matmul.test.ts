@@ -141,6 +141,16 @@ it('gives an empty or zero product for matrices without elements', async () => {
   expect([...zero]).toEqual([0, 0, 0, 0, 0, 0]);
 });
 
+it('refuses integers, whose bits would be taken for floats', async () => {
+  await tf.setBackend('wasm');
+  tf.tidy(() => {
+    const counts = tf.ones([2, 2], 'int32');
+    expect(() => tf.matMul(counts, counts)).toThrow(
+      expect.objectContaining({ code: 'MODEL_UNSUPPORTED', hint: expect.stringContaining('float32') }),
+    );
+  });
+});
+
 it('gives the same bits every time', async () => {
   const run = () =>
     valuesOn('wasm', () => tf.matMul(normalTensor([37, 301], 12), normalTensor([301, 53], 13)));

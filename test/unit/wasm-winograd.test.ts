@@ -15,7 +15,7 @@ beforeAll(loadBothBackends);
 type Pad = 'same' | 'valid' | [[0, 0], [number, number], [number, number], [0, 0]];
 
 /** 3×3 convolutions of stride 1 with enough channels for Winograd's algorithm. */
-const cases: [string, number[], number, Pad][] = Array.from({ length: 14 }, (_, i) => {
+const cases: [string, number[], number, Pad][] = Array.from({ length: 12 }, (_, i) => {
   const random = new Random(i);
   const between = (low: number, high: number): number => low + random.below(high - low + 1);
   const explicit: Pad = [
@@ -25,7 +25,7 @@ const cases: [string, number[], number, Pad][] = Array.from({ length: 14 }, (_, 
     [0, 0],
   ];
   const pad = (['same', 'valid', explicit] as const)[i % 3];
-  const x = [between(1, 3), between(3, 9), between(3, 9), 4 * between(4, 6)];
+  const x = [between(1, 2), between(3, 8), between(3, 8), 4 * between(4, 6)];
   const outChannels = 4 * between(4, 7);
   return [JSON.stringify({ x, outChannels, pad }), x, outChannels, pad];
 });

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
-import { invariant } from '../../../shared/errors.js';
+import { invariant, LockstepError } from '../../../shared/errors.js';
 
 export type TensorInfo = tf.TensorInfo;
 
@@ -64,11 +64,19 @@ export function reshaped(backend: BackendWasm, tensor: TensorInfo, shape: number
 /** The float32 elements of a tensor in the wasm heap. Valid until the next allocation, which may move the heap. */
 export function floats(backend: BackendWasm, tensor: TensorInfo): Float32Array {
   const values = backend.typedArrayFromHeap(tensor);
-  invariant(values instanceof Float32Array, `expected float32, got ${tensor.dtype}`);
-  return values;
+  return values instanceof Float32Array ? values : refuse(tensor);
 }
 
-/** Byte address of a tensor in the wasm heap. */
+/**
+ * Byte address of a float32 tensor in the wasm heap.
+ * @throws LockstepError MODEL_UNSUPPORTED for another dtype, whose bits would be taken for floats
+ */
 export function addressOf(backend: BackendWasm, tensor: TensorInfo): number {
-  return backend.getMemoryOffset(tensor.dataId);
+  return tensor.dtype === 'float32' ? backend.getMemoryOffset(tensor.dataId) : refuse(tensor);
+}
+
+function refuse({ dtype }: TensorInfo): never {
+  throw new LockstepError('MODEL_UNSUPPORTED', `the wasm backend computes this on float32, not on ${dtype}`, {
+    hint: "Convert the tensor first: tf.cast(x, 'float32').",
+  });
 }

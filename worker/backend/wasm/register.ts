@@ -24,7 +24,7 @@ export const trainingKernels: readonly tf.KernelConfig[] = [
   depthwiseBackpropFilterKernel,
   depthwiseBackpropInputKernel,
   unsortedSegmentSumKernel,
-  // The stock kernel gives wrong numbers: a bias added once per 48 columns of a transposed product, matrices that
+  // The stock kernel gives wrong numbers: a bias added once for every 48 inner products of a transposed product, matrices that
   // broadcast against each other, strides larger than the filter, a slope whose axes are not the last.
   fusedMatMulKernel,
   batchMatMulKernel,
