@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/clock.js';
 import type { ShardPartial } from '../shared/partial.js';
-import type { HostTensor } from '../shared/tensors.js';
+import { type SealedPayload, sealPayload } from '../shared/protocol/frame.js';
+import { bytesOf, type HostTensor } from '../shared/tensors.js';
 import type { ShardRange } from '../shared/tree.js';
 import { PartialTree } from './reduce/partial-tree.js';
 import type { RoundOutcome, RoundRequest } from './round.js';
@@ -20,6 +21,7 @@ export class ActiveRound {
   readonly #tree: PartialTree;
   readonly #outputs = new Map<number, readonly HostTensor[]>();
   readonly #computeMs = new Map<number, number>();
+  #sealed: SealedPayload | null = null;
   #broadcastMs = 0;
   #reduceMs = 0;
   readonly #resolve: (outcome: RoundOutcome) => void;
@@ -39,6 +41,12 @@ export class ActiveRound {
 
   order(remote: RemoteWorker, range: ShardRange, clock: Clock): void {
     const startedMs = clock.nowMs();
+    const { weights } = this.request;
+    if (remote.weightsVersion !== weights.version) {
+      // Sealed once for all workers: the checksum costs as much as handing the weights to the network.
+      this.#sealed ??= sealPayload([bytesOf(weights.flat)]);
+      remote.sendWeights(weights.version, this.#sealed);
+    }
     remote.order(this.request, range);
     this.#broadcastMs += clock.nowMs() - startedMs;
   }

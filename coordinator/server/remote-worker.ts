@@ -1,9 +1,9 @@
 import { invariant } from '../../shared/errors.js';
+import type { SealedPayload } from '../../shared/protocol/frame.js';
 import { type RejectCode, rejections } from '../../shared/protocol/reject.js';
 import type { CoordinatorSession } from '../../shared/protocol/session.js';
 import { encodeShardData } from '../../shared/protocol/tensor-payload.js';
 import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
-import { bytesOf } from '../../shared/tensors.js';
 import type { ShardRange } from '../../shared/tree.js';
 import type { WorkerRow } from '../events.js';
 import type { ProgramSetup, RoundPlan, RoundRequest, WorkerTally } from '../round.js';
@@ -42,6 +42,11 @@ export class RemoteWorker {
     return this.#row;
   }
 
+  /** Of the weights that it was sent last; null if it has none. */
+  get weightsVersion(): number | null {
+    return this.#weightsVersion;
+  }
+
   prepare(setup: ProgramSetup, backend: ProgramSetup['message']['backend']): void {
     this.#weightsVersion = null;
     this.#delivered.clear();
@@ -68,13 +73,16 @@ export class RemoteWorker {
     }
   }
 
-  /** Orders shards, after the weights and the data that it lacks. */
+  /** Sends weights. @param payload float32[totalSize], lent: it stays as it is while this worker computes with it */
+  sendWeights(version: number, payload: SealedPayload): void {
+    this.#session.send({ type: 'weights', version }, payload);
+    this.#weightsVersion = version;
+  }
+
+  /** Orders shards, after the data that it lacks. It has been sent the weights. */
   order(request: RoundRequest, range: ShardRange): void {
     const { weights, spec, step, batchRows } = request;
-    if (this.#weightsVersion !== weights.version) {
-      this.#session.send({ type: 'weights', version: weights.version }, [bytesOf(weights.flat)]);
-      this.#weightsVersion = weights.version;
-    }
+    invariant(this.#weightsVersion === weights.version, `worker ${this.worker} lacks the weights`);
     this.deliver(request, range);
     const { id: round, kind, shards } = spec;
     const { version } = weights;

@@ -81,6 +81,8 @@ interface OpenFrame {
   /** Null until a piece arrives that is not the whole payload. */
   payload: Uint8Array | null;
   received: number;
+  /** CRC-32 of what was received: read while it is warm in the cache, and while the rest is under way. */
+  crc32: number;
 }
 
 /** Puts the pieces of one connection's frames together. Never throws on what a peer sends. */
@@ -118,7 +120,7 @@ export class FrameDecoder {
     if (header.payloadBytes > maxPayloadBytes) {
       return refused('oversize', `a payload of ${header.payloadBytes} bytes, at most ${maxPayloadBytes}`);
     }
-    this.#open = { ...header, payload: null, received: 0 };
+    this.#open = { ...header, payload: null, received: 0, crc32: 0 };
     return this.#take(this.#open, piece.subarray(headBytes));
   }
 
@@ -134,10 +136,11 @@ export class FrameDecoder {
       open.payload.set(bytes, open.received);
     }
     open.received += bytes.byteLength;
+    open.crc32 = checksumOf([bytes], open.crc32);
     if (open.received < open.payloadBytes) return { status: 'incomplete' };
     const payload = open.payload ?? new Uint8Array(0);
     this.#open = null;
-    if (checksumOf([payload]) !== open.payloadCrc32) {
+    if (open.crc32 !== open.payloadCrc32) {
       return refused('checksum', `a payload of ${open.payloadBytes} bytes`);
     }
     return { status: 'frame', body: open.body, payload };

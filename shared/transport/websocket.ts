@@ -9,6 +9,9 @@ import { Inbox } from './inbox.js';
 /** A payload crosses in messages of at most this size: one huge message is slower, and is held twice. */
 const pieceBytes = 1_024 * 1_024;
 
+/** Neighbours smaller than this are joined: a partial has some arrays per BatchNorm layer, a shard some tensors. */
+const smallBytes = 16 * 1_024;
+
 /** Frames that may arrive before anyone listens: a setup, its weights and the first shards. */
 const earlyFrames = 64;
 
@@ -36,6 +39,7 @@ export class WebSocketConnection implements Connection {
   readonly peer: string;
   readonly closed: Promise<CloseInfo>;
   readonly #socket: WebSocket;
+  readonly #stream: Duplex;
   readonly #decoder: FrameDecoder;
   readonly #inbox = new Inbox<Frame>(earlyFrames);
   #limits: ConnectionLimits;
@@ -46,6 +50,7 @@ export class WebSocketConnection implements Connection {
   constructor(socket: WebSocket, stream: Duplex, peer: string, limits: ConnectionLimits) {
     this.peer = peer;
     this.#socket = socket;
+    this.#stream = stream;
     this.#limits = limits;
     this.#decoder = new FrameDecoder(limits);
     stream.on('data', (bytes: Uint8Array) => this.#count(bytes.byteLength));
@@ -81,10 +86,13 @@ export class WebSocketConnection implements Connection {
       onReleased?.();
       return;
     }
-    const pieces = encodeFrame(body, payload).flatMap(cut);
+    const pieces = joinSmall(encodeFrame(body, payload)).flatMap(cut);
+    // One system call for the frame instead of one per piece.
+    this.#stream.cork();
     pieces.forEach((piece, i) => {
       this.#socket.send(piece, i === pieces.length - 1 ? () => onReleased?.() : undefined);
     });
+    this.#stream.uncork();
   }
 
   onMessage(receive: (body: unknown, payload: Uint8Array) => void): void {
@@ -135,6 +143,25 @@ function closedByPeer(status: number, reason: Buffer): CloseInfo {
   const code = closeCodeOf(status);
   if (code === 'lost') return { code, reason: `the connection broke (status ${status})`, by: 'network' };
   return { code, reason: reason.toString() || rejections[code], by: 'peer' };
+}
+
+/** Joins runs of small pieces, so that each is not a message of its own. */
+function joinSmall(pieces: readonly Uint8Array[]): Uint8Array[] {
+  const joined: Uint8Array[] = [];
+  let run: Uint8Array[] = [];
+  const endRun = (): void => {
+    if (run.length > 0) joined.push(run.length === 1 ? run[0] : Buffer.concat(run));
+    run = [];
+  };
+  for (const piece of pieces) {
+    if (piece.byteLength < smallBytes) run.push(piece);
+    else {
+      endRun();
+      joined.push(piece);
+    }
+  }
+  endRun();
+  return joined;
 }
 
 function cut(bytes: Uint8Array): Uint8Array[] {
