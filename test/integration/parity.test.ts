@@ -31,7 +31,8 @@ const y = tf.tidy(() =>
 function largestRelativeDifference(a: tf.LayersModel, b: tf.LayersModel): number {
   const differences = a.getWeights().map((weight, index) => {
     const [left, right] = [weight.dataSync(), b.getWeights()[index].dataSync()];
-    const scale = Math.max(...left.map(Math.abs));
+    // Biases begin as zeros.
+    const scale = Math.max(...left.map(Math.abs)) || 1;
     return Math.max(...left.map((value, i) => Math.abs(value - right[i]))) / scale;
   });
   return Math.max(...differences);
