@@ -16,6 +16,7 @@ export default defineConfig({
       project('simulation', ['test/simulation/**/*.test.ts']),
       // Real processes: they run the built program, one file at a time so that two cores are enough.
       project('integration', ['test/integration/**/*.test.ts'], {
+        globalSetup: ['test/integration/build.ts'],
         testTimeout: 180_000,
         hookTimeout: 180_000,
         fileParallelism: false,
