@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../shared/clock.js';
 import { assertNever, invariant, LockstepError } from '../shared/errors.js';
-import { type Fingerprint, fingerprintHash } from '../shared/fingerprint.js';
+import type { Fingerprint } from '../shared/fingerprint.js';
 import { Mailbox } from '../shared/mailbox.js';
 import type { RejectCode } from '../shared/protocol/reject.js';
 import type { CoordinatorSession } from '../shared/protocol/session.js';
@@ -17,12 +17,13 @@ import {
   type RunState,
   readyWorkers,
   transition,
-  waitingFor,
 } from './core/run.js';
+import { waitingFor } from './core/waiting-for.js';
 import type { RunListener } from './events.js';
 import { ReadyGate } from './ready-gate.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
-import { readOutputs, readPartial } from './server/incoming.js';
+import { Admission } from './server/admission.js';
+import { readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
 
 const tickMs = 250;
@@ -40,9 +41,9 @@ export class Conductor {
   readonly #workers = new Map<number, RemoteWorker>();
   readonly #stopTicking: () => void;
   readonly #gate: ReadyGate;
+  readonly #admission = new Admission();
   #state: RunState;
   #setup: ProgramSetup | null = null;
-  #reference: Fingerprint | null = null;
   #active: ActiveRound | null = null;
   /** The payload of the partial being handled: inputs of the core carry no tensors. */
   #incoming: ShardResult | null = null;
@@ -141,7 +142,7 @@ export class Conductor {
 
   /** What the run's bits depend on; null until the first worker is ready. */
   get fingerprint(): Fingerprint | null {
-    return this.#reference;
+    return this.#admission.reference;
   }
 
   /** All workers that ever were ready, those lost included. */
@@ -170,7 +171,7 @@ export class Conductor {
     if (this.#setup === null) return;
     this.#mailbox.post({ type: 'preparing', worker: remote.worker });
     // Whatever backend the first ready worker found is the run's: nothing falls back silently afterwards.
-    remote.prepare(this.#setup, this.#reference?.backend ?? this.#setup.message.backend);
+    remote.prepare(this.#setup, this.#admission.reference?.backend ?? this.#setup.message.backend);
   }
 
   #leave(remote: RemoteWorker, reason: string): void {
@@ -190,18 +191,9 @@ export class Conductor {
         return this.#mailbox.post({ type: 'heard', worker });
       case 'ready':
         return this.#admit(remote, message);
-      case 'partial': {
-        const partial = readPartial(message, payload, this.#setup.partialShape);
-        if (partial === null)
-          return this.#refuse(remote, 'invalid_message', 'its partial has the wrong shape');
-        return this.#complete(worker, message, { partial, outputs: null });
-      }
-      case 'outputs': {
-        const outputs = readOutputs(message, payload);
-        if (outputs === null)
-          return this.#refuse(remote, 'invalid_message', 'its outputs have the wrong shape');
-        return this.#complete(worker, message, { partial: null, outputs });
-      }
+      case 'partial':
+      case 'outputs':
+        return this.#take(remote, message, payload);
       case 'failed': {
         const { code, message: text, hint } = message;
         this.#log.error({ worker, code }, text);
@@ -217,28 +209,28 @@ export class Conductor {
     }
   }
 
-  #complete(
-    worker: number,
-    { round, lo, hi, computeMs }: { round: number; lo: number; hi: number; computeMs: number },
-    result: Omit<ShardResult, 'computeMs'>,
+  #take(
+    remote: RemoteWorker,
+    message: ToCoordinatorOf<'partial'> | ToCoordinatorOf<'outputs'>,
+    payload: Uint8Array,
   ): void {
-    this.#incoming = { ...result, computeMs };
-    this.#mailbox.post({ type: 'partial', worker, roundId: round, range: { lo, hi } });
+    invariant(this.#setup !== null, 'a result before setup');
+    const { round: roundId, lo, hi } = message;
+    const active = this.#active?.request.spec.id === roundId ? this.#active : null;
+    const kind = active?.request.spec.kind ?? null;
+    const result = readResult(message, payload, kind, this.#setup.partialShape);
+    if (result === null || active?.fits(result) === false) {
+      return this.#refuse(remote, 'invalid_message', 'its result has the wrong shape');
+    }
+    this.#incoming = result;
+    this.#mailbox.post({ type: 'partial', worker: remote.worker, roundId, range: { lo, hi } });
     this.#incoming = null;
   }
 
   #admit(remote: RemoteWorker, message: ToCoordinatorOf<'ready'>): void {
-    if (this.#setup === null || message.manifestHash !== this.#setup.message.manifestHash) {
-      return this.#refuse(remote, 'manifest_mismatch', 'its model has other weights');
-    }
-    this.#reference ??= message.fingerprint;
-    if (fingerprintHash(message.fingerprint) !== fingerprintHash(this.#reference)) {
-      return this.#refuse(
-        remote,
-        'fingerprint_mismatch',
-        describeMismatch(this.#reference, message.fingerprint),
-      );
-    }
+    invariant(this.#setup !== null, 'a worker is ready before setup');
+    const refusal = this.#admission.judge(message, this.#setup.message.manifestHash);
+    if (refusal !== null) return this.#refuse(remote, refusal.code, refusal.why);
     const isNew = remote.admit(message);
     if (isNew && remote.row !== null) this.#onEvent({ type: 'worker-joined', worker: remote.row });
     this.#mailbox.post({ type: 'ready', worker: remote.worker });
@@ -318,12 +310,4 @@ export class Conductor {
 function stopError(state: RunState): LockstepError {
   invariant(state.phase === 'stopped', 'the run goes on');
   return new LockstepError(state.cause.code, state.cause.message, { hint: state.cause.hint });
-}
-
-function describeMismatch(expected: Fingerprint, got: Fingerprint): string {
-  const differing = Object.keys(expected).filter(
-    (key) =>
-      JSON.stringify(expected[key as keyof Fingerprint]) !== JSON.stringify(got[key as keyof Fingerprint]),
-  );
-  return `its results could differ in their bits: ${differing.join(', ') || 'fingerprint'} differs from the run's`;
 }

@@ -44,6 +44,7 @@ export type StopCause = { readonly code: ErrorCode; readonly message: string; re
 
 interface Membership {
   readonly members: ReadonlyMap<number, Member>;
+  readonly lastTickMs: number;
   /** Since when no worker has been ready; null while one is. */
   readonly withoutWorkersSinceMs: number | null;
 }
@@ -91,7 +92,7 @@ export type RunEffect =
 export type Transition = readonly [RunState, readonly RunEffect[]];
 
 export function initialState(nowMs: number): RunState {
-  return { phase: 'idle', members: new Map(), withoutWorkersSinceMs: nowMs };
+  return { phase: 'idle', members: new Map(), lastTickMs: nowMs, withoutWorkersSinceMs: nowMs };
 }
 
 export function readyWorkers(state: RunState): number[] {
@@ -122,7 +123,7 @@ export function transition(state: RunState, input: RunInput, nowMs: number, limi
       return [withMember(state, { ...member, lastHeardMs: nowMs }, nowMs), []];
     }
     case 'left':
-      return lose(state, input.worker, nowMs, limits);
+      return lose(state, [input.worker], nowMs, limits);
     case 'begin':
       return begin(state, input.round, nowMs);
     case 'partial':
@@ -186,13 +187,15 @@ function assign(state: Running, nowMs: number): Transition {
   return [{ ...state, round }, effects];
 }
 
-function lose(state: Running, worker: number, nowMs: number, limits: RunLimits): Transition {
-  if (!state.members.has(worker)) return [state, []];
+/** Takes workers out, all of them before their shards go to others. */
+function lose(state: Running, workers: readonly number[], nowMs: number, limits: RunLimits): Transition {
+  const lost = workers.filter((worker) => state.members.has(worker));
+  if (lost.length === 0) return [state, []];
   const members = new Map(state.members);
-  members.delete(worker);
+  for (const worker of lost) members.delete(worker);
   const without = withMembers(state, members, nowMs);
   if (without.phase !== 'working') return [without, []];
-  const round = withoutWorker(without.round, worker);
+  const round = lost.reduce(withoutWorker, without.round);
   const deadly = round.losses.findIndex((losses) => losses >= limits.lossesPerShard);
   if (deadly >= 0) {
     return stop({
@@ -225,24 +228,23 @@ function partial(
   const round = withStatus(heard.round, range, { status: 'done', worker });
   const accept: RunEffect = { type: 'accept', worker, range };
   if (isComplete(round)) {
-    const { members, withoutWorkersSinceMs } = heard;
-    return [{ phase: 'idle', members, withoutWorkersSinceMs }, [accept, { type: 'complete', roundId }]];
+    const { members, lastTickMs, withoutWorkersSinceMs } = heard;
+    const idle = { phase: 'idle' as const, members, lastTickMs, withoutWorkersSinceMs };
+    return [idle, [accept, { type: 'complete', roundId }]];
   }
   const [next, effects] = assign({ ...heard, round }, nowMs);
   return [next, [accept, ...effects]];
 }
 
 function tick(state: Running, nowMs: number, limits: RunLimits): Transition {
-  let current: RunState = state;
-  const effects: RunEffect[] = [];
-  for (const member of state.members.values()) {
+  const ticked = withTick(state, nowMs, limits);
+  const evictions = [...ticked.members.values()].flatMap((member) => {
     const reason = overdue(member, nowMs, limits);
-    if (reason === null || current.phase === 'stopped') continue;
-    effects.push({ type: 'evict', worker: member.worker, reason });
-    const [next, more] = lose(current, member.worker, nowMs, limits);
-    current = next;
-    effects.push(...more);
-  }
+    return reason === null ? [] : [{ type: 'evict' as const, worker: member.worker, reason }];
+  });
+  const evicted = evictions.map(({ worker }) => worker);
+  const [current, others] = lose(ticked, evicted, nowMs, limits);
+  const effects = [...evictions, ...others];
   if (current.phase !== 'working' || current.withoutWorkersSinceMs === null) return [current, effects];
   const waitedMs = nowMs - current.withoutWorkersSinceMs;
   if (waitedMs < limits.withoutWorkersMs) return [current, effects];
@@ -254,7 +256,31 @@ function tick(state: Running, nowMs: number, limits: RunLimits): Transition {
   return [stopped, [...effects, ...stopEffects]];
 }
 
+/**
+ * Ticks come many times within the limit of silence. If they did not, the coordinator itself was held up (by a
+ * callback that computes, by a laptop's sleep): what workers said meanwhile is still to be read, so that time does
+ * not count against anyone.
+ */
+function withTick(state: Running, nowMs: number, limits: RunLimits): Running {
+  const heldUpMs = nowMs - state.lastTickMs;
+  if (heldUpMs < limits.silenceMs / 2) return { ...state, lastTickMs: nowMs };
+  const later = (timeMs: number): number => Math.min(nowMs, timeMs + heldUpMs);
+  const members = [...state.members].map(([worker, member]): [number, Member] => [
+    worker,
+    { ...member, sinceMs: later(member.sinceMs), lastHeardMs: later(member.lastHeardMs) },
+  ]);
+  const { withoutWorkersSinceMs: sinceMs } = state;
+  return {
+    ...state,
+    members: new Map(members),
+    lastTickMs: nowMs,
+    withoutWorkersSinceMs: sinceMs === null ? null : later(sinceMs),
+  };
+}
+
 function overdue(member: Member, nowMs: number, limits: RunLimits): string | null {
+  // Its heartbeats begin with the first program.
+  if (member.phase === 'joined') return null;
   const silentMs = nowMs - member.lastHeardMs;
   if (silentMs >= limits.silenceMs) return `silent for ${(silentMs / 1000).toFixed(1)} s`;
   const preparingMs = nowMs - member.sinceMs;
@@ -262,20 +288,4 @@ function overdue(member: Member, nowMs: number, limits: RunLimits): string | nul
     return `not ready after ${(preparingMs / 1000).toFixed(0)} s of preparing`;
   }
   return null;
-}
-
-/** What the run waits for, for people: null when it waits for nothing. */
-export function waitingFor(state: RunState, nowMs: number): string | null {
-  if (state.phase !== 'working') return null;
-  if (state.withoutWorkersSinceMs !== null) {
-    const seconds = ((nowMs - state.withoutWorkersSinceMs) / 1000).toFixed(1);
-    return `waiting for a worker to be ready (${state.members.size} preparing, ${seconds} s)`;
-  }
-  const { round } = state;
-  for (const [shard, status] of round.statuses.entries()) {
-    if (status.status !== 'assigned') continue;
-    const seconds = ((nowMs - status.sinceMs) / 1000).toFixed(1);
-    return `waiting for worker ${status.worker}: shard ${shard} of round ${round.spec.id}, ${seconds} s`;
-  }
-  return `waiting for a free worker for round ${round.spec.id}`;
 }

@@ -1,0 +1,409 @@
+import { describe, expect, it } from 'vitest';
+import type { RoundSpec } from '../../coordinator/core/round.js';
+import {
+  initialState,
+  type RunEffect,
+  type RunInput,
+  type RunLimits,
+  type RunState,
+  readyWorkers,
+  transition,
+} from '../../coordinator/core/run.js';
+import { waitingFor } from '../../coordinator/core/waiting-for.js';
+
+const limits: RunLimits = {
+  silenceMs: 10_000,
+  prepareMs: 60_000,
+  withoutWorkersMs: 30_000,
+  lossesPerShard: 3,
+};
+
+/** A run under a clock that the test moves; ticks come as often as they do in truth. */
+class Run {
+  state: RunState = initialState(0);
+  nowMs = 0;
+  readonly effects: RunEffect[] = [];
+
+  /** Gives what this input causes. */
+  step(input: RunInput): readonly RunEffect[] {
+    const [state, effects] = transition(this.state, input, this.nowMs, limits);
+    this.state = state;
+    this.effects.push(...effects);
+    return effects;
+  }
+
+  /** Lets time pass, a tick each second. Gives what the ticks cause. */
+  wait(ms: number, talking: readonly number[] = []): RunEffect[] {
+    const effects: RunEffect[] = [];
+    for (const endMs = this.nowMs + ms; this.nowMs < endMs; ) {
+      this.nowMs += 1_000;
+      for (const worker of talking) this.step({ type: 'heard', worker });
+      effects.push(...this.step({ type: 'tick' }));
+    }
+    return effects;
+  }
+
+  ready(...workers: number[]): void {
+    for (const worker of workers) {
+      for (const type of ['joined', 'preparing', 'ready'] as const) this.step({ type, worker });
+    }
+  }
+
+  begin(spec: Partial<RoundSpec> = {}): readonly RunEffect[] {
+    return this.step({ type: 'begin', round: { id: 1, kind: 'train', shards: 4, present: 4, ...spec } });
+  }
+
+  partial(worker: number, lo: number, hi: number, roundId = 1): readonly RunEffect[] {
+    return this.step({ type: 'partial', worker, roundId, range: { lo, hi } });
+  }
+}
+
+const compute = (worker: number, lo: number, hi: number, roundId = 1): RunEffect => ({
+  type: 'compute',
+  worker,
+  roundId,
+  range: { lo, hi },
+});
+const accept = (worker: number, lo: number, hi: number): RunEffect => ({
+  type: 'accept',
+  worker,
+  range: { lo, hi },
+});
+
+describe('a worker', () => {
+  it('counts once it is ready, not when it joins or prepares', () => {
+    const run = new Run();
+    run.step({ type: 'joined', worker: 0 });
+    expect(readyWorkers(run.state)).toEqual([]);
+    run.step({ type: 'preparing', worker: 0 });
+    expect(readyWorkers(run.state)).toEqual([]);
+    run.step({ type: 'ready', worker: 0 });
+    expect(readyWorkers(run.state)).toEqual([0]);
+  });
+
+  it('is no longer ready when it has another program to build', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.step({ type: 'preparing', worker: 0 });
+    expect(readyWorkers(run.state)).toEqual([1]);
+  });
+
+  it('that was never told what to build may be silent for as long as it likes', () => {
+    const run = new Run();
+    run.step({ type: 'joined', worker: 0 });
+    expect(run.wait(600_000)).toEqual([]);
+    run.step({ type: 'preparing', worker: 0 });
+    run.step({ type: 'ready', worker: 0 });
+    expect(readyWorkers(run.state)).toEqual([0]);
+  });
+
+  it('that says nothing is evicted at the limit, not before, with the reason', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    expect(run.wait(9_000, [1])).toEqual([]);
+    expect(run.wait(1_000, [1])).toEqual([{ type: 'evict', worker: 0, reason: 'silent for 10.0 s' }]);
+    expect(readyWorkers(run.state)).toEqual([1]);
+  });
+
+  it('that is heard stays', () => {
+    const run = new Run();
+    run.ready(0);
+    expect(run.wait(100_000, [0])).toEqual([]);
+  });
+
+  it('that takes too long to build its program is evicted although it is heard', () => {
+    const run = new Run();
+    run.step({ type: 'preparing', worker: 0 });
+    expect(run.wait(59_000, [0])).toEqual([]);
+    expect(run.wait(1_000, [0])).toEqual([
+      { type: 'evict', worker: 0, reason: 'not ready after 60 s of preparing' },
+    ]);
+  });
+
+  it('is not evicted for time in which the coordinator itself was held up', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin();
+    run.nowMs += 3_600_000;
+    expect(run.step({ type: 'tick' })).toEqual([]);
+    expect(run.wait(9_000, [1])).toEqual([]);
+    // From then on the limit holds again.
+    expect(run.wait(1_000, [1])).toContainEqual(expect.objectContaining({ type: 'evict', worker: 0 }));
+    expect(readyWorkers(run.state)).toEqual([1]);
+  });
+});
+
+describe('a round', () => {
+  it('is dealt to all ready workers, in contiguous ranges', () => {
+    const run = new Run();
+    run.ready(3, 7);
+    expect(run.begin({ id: 2 })).toEqual([compute(3, 0, 2, 2), compute(7, 2, 4, 2)]);
+  });
+
+  it('is complete with its last partial, in whatever order they come', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin();
+    expect(run.partial(1, 2, 4)).toEqual([accept(1, 2, 4)]);
+    expect(run.state.phase).toBe('working');
+    expect(run.partial(0, 0, 2)).toEqual([accept(0, 0, 2), { type: 'complete', roundId: 1 }]);
+    expect(run.state.phase).toBe('idle');
+  });
+
+  it('waits for absent shards of a small batch no more than it orders them', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    expect(run.begin({ shards: 8, present: 3, id: 2 })).toEqual([compute(0, 0, 2, 2), compute(1, 2, 3, 2)]);
+    run.partial(0, 0, 2, 2);
+    expect(run.partial(1, 2, 3, 2)).toContainEqual({ type: 'complete', roundId: 2 });
+  });
+
+  it('that begins without workers is given to the first that is ready', () => {
+    const run = new Run();
+    expect(run.begin()).toEqual([]);
+    run.step({ type: 'joined', worker: 5 });
+    run.step({ type: 'preparing', worker: 5 });
+    expect(run.step({ type: 'ready', worker: 5 })).toEqual([compute(5, 0, 4)]);
+  });
+
+  it('gives nothing to a worker that joins while every shard is being computed', () => {
+    const run = new Run();
+    run.ready(0);
+    run.begin();
+    run.ready(1);
+    expect(run.effects).toEqual([compute(0, 0, 4)]);
+    run.partial(0, 0, 4);
+    expect(run.begin({ id: 2 })).toEqual([compute(0, 0, 2, 2), compute(1, 2, 4, 2)]);
+  });
+});
+
+describe('a worker that is lost in the middle of a round', () => {
+  it('leaves to others only what it held and had not delivered', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin({ shards: 8, present: 8, id: 2 });
+    run.partial(1, 4, 6, 2);
+    run.partial(0, 0, 4, 2);
+    expect(run.step({ type: 'left', worker: 1, reason: 'killed' })).toEqual([
+      { type: 'recompute', shards: 2 },
+      compute(0, 6, 8, 2),
+    ]);
+    expect(run.partial(0, 6, 8, 2)).toEqual([accept(0, 6, 8), { type: 'complete', roundId: 2 }]);
+  });
+
+  it('leaves them to a busy worker as soon as that one is done', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin({ id: 2 });
+    expect(run.step({ type: 'left', worker: 1, reason: 'killed' })).toEqual([
+      { type: 'recompute', shards: 2 },
+    ]);
+    expect(run.partial(0, 0, 2, 2)).toEqual([accept(0, 0, 2), compute(0, 2, 4, 2)]);
+  });
+
+  it('leaves them to all idle workers evenly', () => {
+    const run = new Run();
+    run.ready(0, 1, 2);
+    run.begin({ id: 3, shards: 8, present: 6 });
+    run.partial(0, 0, 2, 3);
+    run.partial(1, 2, 4, 3);
+    const effects = run.step({ type: 'left', worker: 2, reason: 'killed' });
+    expect(effects).toHaveLength(3);
+    expect(effects).toContainEqual(expect.objectContaining({ worker: 0, range: { lo: 4, hi: 5 } }));
+    expect(effects).toContainEqual(expect.objectContaining({ worker: 1, range: { lo: 5, hi: 6 } }));
+  });
+
+  it('costs nothing if it had delivered everything', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin();
+    run.partial(1, 2, 4);
+    expect(run.step({ type: 'left', worker: 1, reason: 'killed' })).toEqual([]);
+    expect(run.partial(0, 0, 2)).toContainEqual({ type: 'complete', roundId: 1 });
+  });
+
+  it('has no say any more, and being lost twice is being lost once', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin();
+    run.step({ type: 'left', worker: 1, reason: 'killed' });
+    const before = run.state;
+    expect(run.partial(1, 2, 4)).toEqual([]);
+    expect(run.step({ type: 'left', worker: 1, reason: 'again' })).toEqual([]);
+    expect(run.step({ type: 'heard', worker: 1 })).toEqual([]);
+    expect(run.step({ type: 'ready', worker: 1 })).toEqual([]);
+    expect(run.state).toEqual(before);
+  });
+
+  it('is replaced at once when silence costs it its place', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin();
+    run.partial(0, 0, 2);
+    expect(run.wait(10_000, [0])).toEqual([
+      { type: 'evict', worker: 1, reason: 'silent for 10.0 s' },
+      { type: 'recompute', shards: 2 },
+      compute(0, 2, 4),
+    ]);
+  });
+
+  it('does not pass its shards through others that are lost in the same moment', () => {
+    const run = new Run();
+    run.ready(0, 1, 2, 3, 4);
+    run.begin({ shards: 1, present: 1 });
+    // A switch fails: five workers fall silent together. Shard 0 was held by one of them.
+    const effects = run.wait(10_000);
+    expect(effects.filter(({ type }) => type === 'evict')).toHaveLength(5);
+    expect(effects.filter(({ type }) => type === 'compute')).toEqual([]);
+    expect(effects).toContainEqual({ type: 'recompute', shards: 1 });
+    expect(run.state.phase).toBe('working');
+  });
+});
+
+describe('a partial', () => {
+  it.each([
+    ['of an earlier round', 0, { lo: 0, hi: 2 }, 1, 'stale_step'],
+    ['of a round to come', 0, { lo: 0, hi: 2 }, 3, 'stale_step'],
+    ['of shards that another worker holds', 0, { lo: 2, hi: 4 }, 2, 'not_assigned'],
+    ['of more than the worker holds', 0, { lo: 0, hi: 4 }, 2, 'not_assigned'],
+    ['that is no subtree', 1, { lo: 3, hi: 5 }, 2, 'not_assigned'],
+    ['of shards that do not exist', 1, { lo: 4, hi: 8 }, 2, 'not_assigned'],
+    ['of no shards', 0, { lo: 1, hi: 1 }, 2, 'not_assigned'],
+    ['that goes backwards', 0, { lo: 2, hi: 0 }, 2, 'not_assigned'],
+  ])('%s is rejected and changes nothing', (_what, worker, range, roundId, code) => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin({ id: 2, shards: 8, present: 5 });
+    const before = run.state;
+    expect(run.step({ type: 'partial', worker, roundId, range })).toEqual([{ type: 'reject', worker, code }]);
+    expect(run.state).toEqual(before);
+  });
+
+  it('that comes twice is accepted once', () => {
+    const run = new Run();
+    run.ready(0, 1);
+    run.begin();
+    run.partial(0, 0, 2);
+    expect(run.partial(0, 0, 2)).toEqual([{ type: 'reject', worker: 0, code: 'not_assigned' }]);
+    run.partial(1, 2, 4);
+    expect(run.partial(1, 2, 4)).toEqual([{ type: 'reject', worker: 1, code: 'stale_step' }]);
+    expect(run.effects.filter(({ type }) => type === 'complete')).toHaveLength(1);
+  });
+
+  it('shows that its worker is alive, whatever it is worth', () => {
+    const run = new Run();
+    run.ready(0);
+    run.begin();
+    run.wait(9_000);
+    run.partial(0, 0, 1, 99);
+    expect(run.wait(9_000)).toEqual([]);
+  });
+});
+
+describe('a run stops', () => {
+  it('when no worker has been ready for as long as the limit, counted from when the last was lost', () => {
+    const run = new Run();
+    run.ready(0);
+    run.wait(20_000, [0]);
+    run.begin();
+    run.wait(5_000, [0]);
+    run.step({ type: 'left', worker: 0, reason: 'killed' });
+    expect(run.wait(29_000)).toEqual([]);
+    const [effect, ...others] = run.wait(1_000);
+    expect(others).toEqual([]);
+    expect(effect).toMatchObject({
+      type: 'stop',
+      cause: { code: 'NO_WORKERS', message: 'no worker has been ready for 30 s' },
+    });
+    expect(run.state.phase).toBe('stopped');
+  });
+
+  it('not for want of workers while nothing is to be computed', () => {
+    const run = new Run();
+    expect(run.wait(300_000)).toEqual([]);
+    run.begin();
+    // The wait is for this round: the time before does not count.
+    expect(run.wait(29_000)).toEqual([]);
+  });
+
+  it('when a shard ends every worker that takes it', () => {
+    const run = new Run();
+    run.ready(0, 1, 2, 3);
+    run.begin();
+    const holderOf = (shard: number): number => {
+      if (run.state.phase !== 'working') throw new RangeError('the run stopped too early');
+      const status = run.state.round.statuses[shard];
+      return status.status === 'assigned' ? status.worker : Number.NaN;
+    };
+    for (const shard of [0, 1, 3]) run.partial(holderOf(shard), shard, shard + 1);
+    for (let loss = 0; loss < 2; loss++) {
+      run.step({ type: 'left', worker: holderOf(2), reason: 'crash' });
+      expect(run.state.phase).toBe('working');
+    }
+    run.step({ type: 'left', worker: holderOf(2), reason: 'crash' });
+    expect(run.state).toMatchObject({ phase: 'stopped', cause: { code: 'WORKER_FAILED' } });
+    expect(run.effects.at(-1)).toMatchObject({
+      type: 'stop',
+      cause: { message: expect.stringContaining('shard 2') },
+    });
+  });
+
+  it('when it is told so, with the cause it is told', () => {
+    const run = new Run();
+    const cause = {
+      code: 'WORKER_OUT_OF_MEMORY' as const,
+      message: 'out of memory',
+      hint: 'Raise --shards.',
+    };
+    expect(run.step({ type: 'failed', cause })).toEqual([{ type: 'stop', cause }]);
+  });
+
+  it('and then ignores everything', () => {
+    const run = new Run();
+    run.ready(0);
+    run.begin();
+    run.step({ type: 'failed', cause: { code: 'WORKER_FAILED', message: 'a', hint: 'b' } });
+    const before = run.state;
+    const inputs: RunInput[] = [
+      { type: 'joined', worker: 4 },
+      { type: 'preparing', worker: 4 },
+      { type: 'ready', worker: 4 },
+      { type: 'heard', worker: 0 },
+      { type: 'left', worker: 0, reason: 'r' },
+      { type: 'begin', round: { id: 2, kind: 'train', shards: 4, present: 4 } },
+      { type: 'partial', worker: 0, roundId: 1, range: { lo: 0, hi: 4 } },
+      { type: 'failed', cause: { code: 'NO_WORKERS', message: 'c', hint: 'd' } },
+      { type: 'tick' },
+    ];
+    for (const input of inputs) {
+      expect(run.step(input)).toEqual([]);
+      expect(run.state).toBe(before);
+    }
+    expect(readyWorkers(run.state)).toEqual([]);
+    expect(waitingFor(run.state, run.nowMs)).toBeNull();
+  });
+});
+
+describe('what a run waits for', () => {
+  it('is nothing between rounds', () => {
+    const run = new Run();
+    expect(waitingFor(run.state, 0)).toBeNull();
+  });
+
+  it('is a worker, while none is ready', () => {
+    const run = new Run();
+    run.begin();
+    run.step({ type: 'preparing', worker: 0 });
+    run.nowMs += 4_100;
+    expect(waitingFor(run.state, run.nowMs)).toBe('waiting for a worker to be ready (1 preparing, 4.1 s)');
+  });
+
+  it('is the worker and the shard that is missing', () => {
+    const run = new Run();
+    run.ready(0, 3);
+    run.begin({ id: 812 });
+    run.partial(0, 0, 2, 812);
+    run.nowMs += 4_100;
+    expect(waitingFor(run.state, run.nowMs)).toBe('waiting for worker 3: shard 2 of round 812, 4.1 s');
+  });
+});
