@@ -14,17 +14,23 @@ export interface Announcement {
 /** What of the command line belongs into the line that runs it again. */
 export interface Invocation {
   readonly job: string;
-  /** Options with their values besides `--seed` and `--shards`, which the run itself knows. */
+  /** Options with their values, besides those that the run itself knows better. */
   readonly options: readonly string[];
 }
 
+/** What the run decided, and the bits depend on. */
+export interface Decided {
+  readonly seed: number;
+  readonly shards: number;
+  /** Null if no worker has said. */
+  readonly backend: string | null;
+}
+
 /** The command that gives the same bits again, on any number of workers. */
-export function reproduction(
-  { job, options }: Invocation,
-  { seed, shards }: { seed: number; shards: number },
-): string {
-  const words = ['lockstep', 'train', job, '--seed', String(seed), '--shards', String(shards), ...options];
-  return words.map(shellQuoted).join(' ');
+export function reproduction({ job, options }: Invocation, { seed, shards, backend }: Decided): string {
+  const decided = ['--seed', String(seed), '--shards', String(shards)];
+  if (backend !== null) decided.push('--backend', backend);
+  return ['lockstep', 'train', job, ...decided, ...options].map(shellQuoted).join(' ');
 }
 
 /**

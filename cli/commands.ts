@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Command, Help, Option } from 'commander';
 import { type Address, addressOf, choiceOf, integerOf, webSocketUrlOf } from './values.js';
 
 /** The choices of `--backend`, as the trainer knows them. */
@@ -89,15 +89,19 @@ export function createProgram(
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show the help of a command')
-    .configureHelp({ sortSubcommands: false })
+    .configureHelp({ optionDescription: describeOption })
     .addHelpText(
       'after',
       examples(['train job.ts --workers 4 --checkpoint-dir runs/a', 'verify job.ts', 'doctor']),
     );
 
-  runOptions(program.command('train').summary('train a job on worker processes of this machine'))
+  runOptions(
+    program
+      .command('train')
+      .summary('train a job on worker processes of this machine')
+      .option('--workers <n>', 'worker processes', integerOf('--workers', 1, maxWorkers), 2),
+  )
     .description('Train a job on worker processes of this machine.')
-    .option('--workers <n>', 'worker processes', integerOf('--workers', 1, maxWorkers), 2)
     .addHelpText(
       'after',
       examples([
@@ -169,6 +173,11 @@ export function createProgram(
     .action(async (options: DoctorOptions) => onExit(await handlers.doctor(options)));
 
   return program;
+}
+
+/** That a switch is off by default goes without saying. */
+function describeOption(option: Option): string {
+  return option.isBoolean() ? option.description : new Help().optionDescription(option);
 }
 
 const seedValue = integerOf('--seed', 0, Number.MAX_SAFE_INTEGER);

@@ -7,10 +7,13 @@ const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const;
 export class Interrupt {
   readonly #controller = new AbortController();
   readonly #onFirst: () => void;
+  readonly #onSecond: () => void;
   #received: keyof typeof exitCodes | null = null;
 
-  constructor(onFirst: () => void) {
+  /** @param onSecond leaves the terminal tidy; the process ends right after it */
+  constructor(onFirst: () => void, onSecond: () => void) {
     this.#onFirst = onFirst;
+    this.#onSecond = onSecond;
     process.on('SIGINT', this.#receive);
     process.on('SIGTERM', this.#receive);
   }
@@ -31,7 +34,10 @@ export class Interrupt {
 
   readonly #receive = (name: 'SIGINT' | 'SIGTERM'): void => {
     // Worker processes end by themselves when the channel to this one closes.
-    if (this.#received !== null) process.exit(exitCodes[this.#received]);
+    if (this.#received !== null) {
+      this.#onSecond();
+      process.exit(exitCodes[this.#received]);
+    }
     this.#received = name;
     this.#onFirst();
     this.#controller.abort();

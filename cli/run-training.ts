@@ -28,13 +28,15 @@ export async function runTraining(
     hasStarted ||= event.type === 'start';
     view.onEvent(event);
   };
-  const interrupt = new Interrupt(() =>
-    view.announce({
-      tone: 'warning',
-      text: hasStarted
-        ? 'finishing the step, then saving; press Ctrl-C again to stop at once'
-        : 'stopping: nothing has been trained yet',
-    }),
+  const interrupt = new Interrupt(
+    () =>
+      view.announce({
+        tone: 'warning',
+        text: hasStarted
+          ? 'finishing the step, then saving; press Ctrl-C again to stop at once'
+          : 'stopping: nothing has been trained yet',
+      }),
+    () => view.close(),
   );
   // Before the first step there is nothing to save, and workers or data may be long in coming.
   const stoppedEarly = new Promise<null>((resolve) => {
@@ -118,16 +120,15 @@ function unwritableReport(file: string, cause: unknown): LockstepError {
   });
 }
 
-/** What the line that repeats a run must say besides seed and shards: all that bits may depend on. */
+/** What the line that repeats a run must say of the options given: all that bits may depend on. */
 export function invocationOf(job: string, options: RunOptions): Invocation {
-  const { epochs, batchSize, data, backend, threadsPerWorker } = options;
+  const { epochs, batchSize, data, threadsPerWorker } = options;
   return {
     job,
     options: [
       ...(epochs === undefined ? [] : ['--epochs', String(epochs)]),
       ...(batchSize === undefined ? [] : ['--batch-size', String(batchSize)]),
       ...(data === undefined ? [] : ['--data', data]),
-      ...(backend === 'auto' ? [] : ['--backend', backend]),
       ...(threadsPerWorker === 1 ? [] : ['--threads-per-worker', String(threadsPerWorker)]),
     ],
   };

@@ -25,6 +25,7 @@ export class TerminalView {
   readonly #quiet: boolean;
   readonly #timer: NodeJS.Timeout;
   #progress: Progress = noProgress;
+  #backend: string | null = null;
   #again: string | null = null;
   #drawn = '';
   #stale = false;
@@ -56,8 +57,9 @@ export class TerminalView {
   }
 
   readonly onEvent = (event: RunEvent): void => {
+    if (event.type === 'workers') this.#backend = event.workers.at(0)?.backend ?? null;
     if (event.type === 'start' && this.#invocation !== null) {
-      this.#again = reproduction(this.#invocation, event);
+      this.#again = reproduction(this.#invocation, { ...event, backend: this.#backend });
     }
     for (const announcement of announcementsOf(event, this.#progress, this.#again)) {
       this.announce(announcement);

@@ -38,7 +38,10 @@ export async function verify(path: string, options: VerifyOptions): Promise<numb
   await checkDataDir(options.data);
   const loaded = withoutSideEffects(await loadJob(path));
   const view = openView({ invocation: null, quiet: false, verbose: options.verbose });
-  const interrupt = new Interrupt(() => view.announce({ tone: 'warning', text: 'stopping' }));
+  const interrupt = new Interrupt(
+    () => view.announce({ tone: 'warning', text: 'stopping after this step' }),
+    () => view.close(),
+  );
   try {
     let reference: readonly TracedStep[] | null = null;
     for (const plan of plans) {

@@ -8,8 +8,13 @@ import { openView } from './view.js';
 /** `lockstep worker`: computes for a coordinator until the run ends, or a signal asks it to leave. */
 export async function worker(options: WorkerOptions): Promise<number> {
   const view = openView({ invocation: null, quiet: false, verbose: options.verbose });
-  const interrupt = new Interrupt(() =>
-    view.announce({ tone: 'warning', text: 'finishing the shard, then leaving; once more to stop at once' }),
+  const interrupt = new Interrupt(
+    () =>
+      view.announce({
+        tone: 'warning',
+        text: 'finishing the shard, then leaving; once more to stop at once',
+      }),
+    () => view.close(),
   );
   try {
     const { join, backend, threads, job = null, ca } = options;

@@ -173,9 +173,12 @@ describe('the lines that stay', () => {
     ]);
   });
 
-  it('repeat the run with the seed and shards it had, quoted for a shell', () => {
-    const line = reproduction({ job: "my job's.ts", options: ['--epochs', '3'] }, { seed: 7, shards: 4 });
-    expect(line).toBe("lockstep train 'my job'\\''s.ts' --seed 7 --shards 4 --epochs 3");
+  it('repeat the run with the seed, shards and backend it had, quoted for a shell', () => {
+    const invocation = { job: "my job's.ts", options: ['--epochs', '3'] };
+    expect(reproduction(invocation, { seed: 7, shards: 4, backend: 'wasm' })).toBe(
+      "lockstep train 'my job'\\''s.ts' --seed 7 --shards 4 --backend wasm --epochs 3",
+    );
+    expect(reproduction(invocation, { seed: 7, shards: 4, backend: null })).not.toContain('--backend');
   });
 });
 
@@ -262,10 +265,11 @@ describe('TerminalView', () => {
     expect(written).toEqual([]);
   });
 
-  it('names the seed and shards of the run in the line that repeats it', () => {
+  it('names what the run decided in the line that repeats it', () => {
     const { terminal, written } = view();
+    terminal.onEvent(workers);
     terminal.onEvent(start);
-    expect(written).toContain('same bits again: lockstep train job.ts --seed 7 --shards 4\n');
+    expect(written).toContain('same bits again: lockstep train job.ts --seed 7 --shards 4 --backend wasm\n');
     terminal.close();
   });
 
