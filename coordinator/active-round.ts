@@ -22,6 +22,7 @@ export class ActiveRound {
   readonly #outputs = new Map<number, readonly HostTensor[]>();
   readonly #computeMs = new Map<number, number>();
   #sealed: SealedPayload | null = null;
+  #sites: string | null = null;
   #broadcastMs = 0;
   #reduceMs = 0;
   readonly #resolve: (outcome: RoundOutcome) => void;
@@ -49,6 +50,14 @@ export class ActiveRound {
     }
     remote.order(this.request, range);
     this.#broadcastMs += clock.nowMs() - startedMs;
+  }
+
+  /** Whether a result can be added to those before it: every shard calls the same BatchNorm layers in order. */
+  fits({ partial }: ShardResult): boolean {
+    if (partial === null) return true;
+    const sites = partial.moments.map(({ batchNorm }) => batchNorm).join();
+    this.#sites ??= sites;
+    return sites === this.#sites;
   }
 
   accept(

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../shared/clock.js';
-import { assertNever, invariant, LockstepError } from '../shared/errors.js';
+import { assertNever, invariant } from '../shared/errors.js';
 import type { Fingerprint } from '../shared/fingerprint.js';
 import { Mailbox } from '../shared/mailbox.js';
 import type { RejectCode } from '../shared/protocol/reject.js';
@@ -18,13 +18,14 @@ import {
   readyWorkers,
   transition,
 } from './core/run.js';
-import { waitingFor } from './core/waiting-for.js';
+import { stopError } from './core/stop-error.js';
 import type { RunListener } from './events.js';
 import { ReadyGate } from './ready-gate.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
 import { Admission } from './server/admission.js';
 import { readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
+import { WaitingReporter } from './waiting-reporter.js';
 
 const tickMs = 250;
 
@@ -42,6 +43,7 @@ export class Conductor {
   readonly #stopTicking: () => void;
   readonly #gate: ReadyGate;
   readonly #admission = new Admission();
+  readonly #waiting: WaitingReporter;
   #state: RunState;
   #setup: ProgramSetup | null = null;
   #active: ActiveRound | null = null;
@@ -50,7 +52,6 @@ export class Conductor {
   #roundId = 0;
   #shardsRecomputed = 0;
   #closing = false;
-  #lastWaiting: string | null = null;
 
   constructor(options: { clock: Clock; limits: RunLimits; onEvent: RunListener; log: Logger }) {
     this.#clock = options.clock;
@@ -58,12 +59,10 @@ export class Conductor {
     this.#onEvent = options.onEvent;
     this.#log = options.log;
     this.#gate = new ReadyGate(options.clock);
+    this.#waiting = new WaitingReporter(options.onEvent);
     this.#state = initialState(this.#clock.nowMs());
-    this.#mailbox = new Mailbox({
-      name: 'conductor',
-      capacity: 10_000,
-      handle: (input) => this.#step(input),
-    });
+    const handle = (input: RunInput): void => this.#step(input);
+    this.#mailbox = new Mailbox({ name: 'conductor', capacity: 10_000, handle });
     this.#stopTicking = this.#clock.every(tickMs, () => this.#tick());
   }
 
@@ -96,8 +95,7 @@ export class Conductor {
 
   /** The number of the next round; call it once per round, in order. */
   nextRoundId(): number {
-    this.#roundId += 1;
-    return this.#roundId;
+    return ++this.#roundId;
   }
 
   /** Sends a coming round's data ahead to the workers that will most likely compute it. */
@@ -125,10 +123,8 @@ export class Conductor {
   /** Ends the run: no worker can come any more. */
   abandon(reason: string): void {
     const hint = 'Look at what the workers wrote before they ended; `lockstep doctor` tests this machine.';
-    this.#mailbox.post({
-      type: 'failed',
-      cause: { code: 'NO_WORKERS', message: `no worker is left: ${reason}`, hint },
-    });
+    const cause = { code: 'NO_WORKERS' as const, message: `no worker is left: ${reason}`, hint };
+    this.#mailbox.post({ type: 'failed', cause });
   }
 
   get readyCount(): number {
@@ -197,10 +193,10 @@ export class Conductor {
       case 'failed': {
         const { code, message: text, hint } = message;
         this.#log.error({ worker, code }, text);
-        return this.#mailbox.post({
-          type: 'failed',
-          cause: { code, message: `worker ${worker}: ${text}`, hint },
-        });
+        // What one worker cannot build, others may have built.
+        if (message.round === null && this.readyCount > 0) return this.#refuse(remote, 'failed', text);
+        const cause = { code, message: `worker ${worker}: ${text}`, hint };
+        return this.#mailbox.post({ type: 'failed', cause });
       }
       case 'goodbye':
         return this.#leave(remote, message.reason);
@@ -237,10 +233,8 @@ export class Conductor {
   }
 
   #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {
-    this.#onEvent({
-      type: 'warning',
-      message: `worker ${remote.worker} (${remote.address}) was refused: ${why}`,
-    });
+    const message = `worker ${remote.worker} (${remote.address}) was refused: ${why}`;
+    this.#onEvent({ type: 'warning', message });
     remote.refuse(code, why);
     this.#leave(remote, why);
   }
@@ -248,11 +242,7 @@ export class Conductor {
   #tick(): void {
     this.#mailbox.post({ type: 'tick' });
     const nowMs = this.#clock.nowMs();
-    const longWait = this.#active !== null && nowMs - this.#active.startedMs > 10_000;
-    const reason = longWait ? waitingFor(this.#state, nowMs) : null;
-    const subject = reason?.replace(/[\d.]+ s\)?$/, '') ?? null;
-    if (reason !== null && subject !== this.#lastWaiting) this.#onEvent({ type: 'waiting', reason });
-    this.#lastWaiting = subject;
+    this.#waiting.look(this.#state, this.#active === null ? null : nowMs - this.#active.startedMs, nowMs);
   }
 
   #step(input: RunInput): void {
@@ -305,9 +295,4 @@ export class Conductor {
     for (const remote of this.#workers.values()) remote.forget(active.request.spec.id);
     active.complete(this.#clock.nowMs());
   }
-}
-
-function stopError(state: RunState): LockstepError {
-  invariant(state.phase === 'stopped', 'the run goes on');
-  return new LockstepError(state.cause.code, state.cause.message, { hint: state.cause.hint });
 }

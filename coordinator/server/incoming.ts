@@ -1,8 +1,8 @@
-import type { ShardPartial } from '../../shared/partial.js';
 import { decodePartial } from '../../shared/protocol/partial-payload.js';
 import { decodeTensors } from '../../shared/protocol/tensor-payload.js';
 import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
-import type { HostTensor } from '../../shared/tensors.js';
+import type { ShardResult } from '../active-round.js';
+import type { RoundSpec } from '../core/round.js';
 
 /** What every partial of a run must look like; anything else is refused before it can touch the sum. */
 export interface PartialShape {
@@ -13,26 +13,31 @@ export interface PartialShape {
   readonly channels: readonly number[];
 }
 
-/** The partial a message carries, or null if it does not have the run's shape. */
-export function readPartial(
-  { sections }: ToCoordinatorOf<'partial'>,
+/**
+ * What a worker's message carries, or null if it is not what this run's shards give.
+ * @param kind of the round it names; null if that is not the present one, and the core will reject it
+ */
+export function readResult(
+  message: ToCoordinatorOf<'partial'> | ToCoordinatorOf<'outputs'>,
   payload: Uint8Array,
+  kind: RoundSpec['kind'] | null,
   shape: PartialShape,
-): ShardPartial | null {
-  const gradientFits = sections.gradient === shape.trainableSize || sections.gradient === 0;
+): ShardResult | null {
+  const { computeMs } = message;
+  if (message.type === 'outputs') {
+    if (kind !== null && kind !== 'predict') return null;
+    return { partial: null, outputs: decodeTensors(message.tensors, payload), computeMs };
+  }
+  const { sections } = message;
+  if (kind === 'predict' || sections.sums !== shape.sums || sections.scores.length !== shape.scores)
+    return null;
+  if (kind !== null && sections.gradient !== (kind === 'train' ? shape.trainableSize : 0)) return null;
   const sitesFit = sections.moments.every(
     ({ batchNorm, channels }) => shape.channels[batchNorm] === channels,
   );
-  if (!gradientFits || !sitesFit || sections.sums !== shape.sums || sections.scores.length !== shape.scores) {
-    return null;
-  }
-  return decodePartial(sections, payload);
-}
-
-/** The outputs a message carries, or null if payload and header disagree. */
-export function readOutputs(
-  { tensors }: ToCoordinatorOf<'outputs'>,
-  payload: Uint8Array,
-): HostTensor[] | null {
-  return decodeTensors(tensors, payload);
+  if (!sitesFit || (kind === 'evaluate' && sections.moments.length > 0)) return null;
+  const partial = decodePartial(sections, payload);
+  return partial.moments.every(({ count }) => Number.isFinite(count) && count > 0)
+    ? { partial, outputs: null, computeMs }
+    : null;
 }
