@@ -38,12 +38,14 @@ export interface ColumnNames {
 const unnamed: ColumnNames = { inputNames: [], outputNames: [] };
 
 /**
- * A dataset over arrays in memory, with random access. The arrays are not copied: leave them unchanged.
- * @throws LockstepError SHAPE_MISMATCH if the row counts differ or a column is missing
+ * A dataset over arrays in memory, with random access. The arrays are not copied: leave them unchanged. A list of
+ * plain values becomes a column, [rows, 1], as in `model.fit`.
+ * @throws LockstepError SHAPE_MISMATCH if the row counts differ or a column is missing; BAD_OPTION for data by
+ * name without `names`
  */
 export function fromArrays(data: ArrayData, { inputNames, outputNames }: ColumnNames = unnamed): Dataset {
-  const x = columnsOf('x', data.x, inputNames);
-  const y = columnsOf('y', data.y, outputNames);
+  const x = columnsOf('x', data.x, inputNames).map(atLeastTwoAxes);
+  const y = columnsOf('y', data.y, outputNames).map(atLeastTwoAxes);
   const weights =
     data.sampleWeight === undefined ? null : weightsOf(data.sampleWeight, outputNames, y.length);
   const length = x[0]?.shape[0] ?? 0;
@@ -64,12 +66,21 @@ export function fromArrays(data: ArrayData, { inputNames, outputNames }: ColumnN
   };
 }
 
+function atLeastTwoAxes(tensor: HostTensor): HostTensor {
+  return tensor.shape.length === 1 ? { ...tensor, shape: [...tensor.shape, 1] } : tensor;
+}
+
 function columnsOf(name: string, input: ArrayInput, names: readonly string[]): HostTensor[] {
   if (isColumn(input)) return [hostTensor(name, input)];
   if (Array.isArray(input)) {
     return (input as readonly ArrayColumn[]).map((column, index) => hostTensor(`${name}[${index}]`, column));
   }
   const record = input as Readonly<Record<string, ArrayColumn>>;
+  if (names.length === 0) {
+    throw new LockstepError('BAD_OPTION', `${name} is given by name, and the names' order is not known`, {
+      hint: 'Pass { inputNames, outputNames } as the second argument, or give an array in the order of the model.',
+    });
+  }
   const unknown = Object.keys(record).find((key) => !names.includes(key));
   if (unknown !== undefined)
     throw mismatch(

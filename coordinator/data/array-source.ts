@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { LockstepError } from '../../shared/errors.js';
 import type { Json } from '../../shared/json.js';
 import { deriveSeed, Random } from '../../shared/random.js';
@@ -14,7 +15,7 @@ export interface ArraySourceOptions {
 
 /**
  * Batches of a dataset with random access; the last one of an epoch may be smaller. The cursor is the number of
- * rows consumed: a resume does not read them again.
+ * rows consumed, and of how many, since the order follows from that: a resume does not read them again.
  * @throws LockstepError BAD_OPTION if an epoch has fewer batches than `stepsPerEpoch`
  */
 export function arraySource(
@@ -45,23 +46,34 @@ export function arraySource(
       const order = shuffle
         ? new Random(deriveSeed(seed, 'shuffle', epoch)).permutation(length)
         : Int32Array.from({ length }, (_, row) => row);
-      for (let row = rowsOf(cursor, end); row < end; ) {
+      for (let row = rowsOf(cursor, length, end); row < end; ) {
         const indices = order.subarray(row, Math.min(row + batchSize, end));
         const batch = await dataset.batch(indices);
+        const got = batch.x[0]?.shape[0];
+        if (got !== indices.length) {
+          throw new LockstepError(
+            'SHAPE_MISMATCH',
+            `the dataset gave ${got ?? 'no'} rows for ${indices.length} indices`,
+            { hint: 'batch(indices) must return one row per index, in that order.' },
+          );
+        }
         row += indices.length;
-        yield { batch, rows: indices.length, cursor: { rows: row } };
+        yield { batch, rows: indices.length, cursor: { rows: row, of: length } };
       }
     },
   };
 }
 
-function rowsOf(cursor: Json | null, end: number): number {
+const cursorSchema = z.strictObject({ rows: z.int().nonnegative(), of: z.int().nonnegative() });
+
+function rowsOf(cursor: Json | null, length: number, end: number): number {
   if (cursor === null) return 0;
-  const rows = typeof cursor === 'object' && 'rows' in cursor ? cursor.rows : null;
-  if (typeof rows === 'number' && Number.isInteger(rows) && rows >= 0 && rows <= end) return rows;
+  const { data } = cursorSchema.safeParse(cursor);
+  if (data !== undefined && data.of === length && data.rows <= end) return data.rows;
+  const position = data === undefined ? JSON.stringify(cursor) : `row ${data.rows} of ${data.of}`;
   throw new LockstepError(
     'CHECKPOINT_MISMATCH',
-    `the checkpoint stands at row ${JSON.stringify(rows)}, an epoch has ${end}`,
+    `the checkpoint stands at ${position}, an epoch of this data has ${end} rows of ${length}`,
     {
       hint: 'Resume with the data that the run was started with.',
     },

@@ -26,13 +26,15 @@ const blockRows = 4_096;
 export function checkBatch(batch: Batch, { inputs, outputs }: BatchSignature, firstRow = 0): void {
   checkCount('inputs', batch.x.length, inputs);
   checkCount('outputs', batch.y.length, outputs);
+  checkRows(batch);
   batch.x.forEach((tensor, index) => {
     checkShape('input', tensor, inputs[index], inputs[index].shape);
     checkFinite(`input ${inputs[index].name}`, tensor, firstRow);
   });
   batch.y.forEach((tensor, index) => {
     const { name, shape, sparseClasses } = outputs[index];
-    if (sparseClasses === null) checkShape('output', tensor, outputs[index], shape);
+    if (sparseClasses === null)
+      checkShape('output', tensor, outputs[index], withoutNarrowAxis(tensor, shape));
     else checkLabels(name, tensor, shape, sparseClasses, firstRow);
     checkFinite(`output ${name}`, tensor, firstRow);
   });
@@ -85,6 +87,36 @@ function checkCount(what: string, got: number, expected: readonly SignatureTenso
     `the data has ${got} ${what}, the model ${expected.length}`,
     `The model's ${what}: ${expected.map(({ name }) => name).join(', ')}.`,
   );
+}
+
+/** Every tensor holds the rows of the first, and as many elements as its shape says. */
+function checkRows({ x, y, sampleWeights = [] }: Batch): void {
+  const rows = x[0]?.shape[0] ?? 0;
+  for (const [name, tensors] of Object.entries({ x, y, 'the sample weights': sampleWeights })) {
+    for (const tensor of tensors) {
+      if (tensor === null) continue;
+      if (tensor.shape[0] !== rows) {
+        throw mismatch(
+          `x has ${rows} rows, ${name} has ${tensor.shape[0]}`,
+          'Give every row of x one row of y.',
+        );
+      }
+      if (tensor.data.length !== sizeOf(tensor.shape)) {
+        throw mismatch(
+          `a tensor of ${name} has ${tensor.data.length} elements, its shape [${tensor.shape}] has ${sizeOf(tensor.shape)}`,
+          'Correct what batch(indices) returns.',
+        );
+      }
+    }
+  }
+}
+
+/** As in Keras, labels of an output one wide may leave that axis out. */
+function withoutNarrowAxis(
+  labels: HostTensor,
+  shape: readonly (number | null)[],
+): readonly (number | null)[] {
+  return shape.at(-1) === 1 && labels.shape.length === shape.length - 1 ? shape.slice(0, -1) : shape;
 }
 
 function checkShape(

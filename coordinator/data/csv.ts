@@ -1,6 +1,6 @@
 import { CsvError, parse } from 'csv-parse/sync';
 import { LockstepError } from '../../shared/errors.js';
-import { Random } from '../../shared/random.js';
+import { deriveSeed, Random } from '../../shared/random.js';
 import type { HostTensor } from '../../shared/tensors.js';
 import { corruptData, readDataFile } from './read-data-file.js';
 
@@ -27,45 +27,65 @@ export async function readCsv(
 ): Promise<Table> {
   const bytes = await readDataFile(path);
   const [header, ...rows] = parseRows(path, bytes, separator);
-  if (header === undefined || rows.length === 0) {
+  const names = header?.record ?? [];
+  const repeated = names.find((name, index) => names.indexOf(name) !== index);
+  if (repeated !== undefined) throw corruptData(path, `two columns are named "${repeated}"`);
+  const unknown = Object.keys(types).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw corruptData(path, `it has no column "${unknown}"; it has: ${names.join(', ')}`);
+  if (rows.length === 0) {
     throw new LockstepError('DATA_EMPTY', `the data file ${path} has no rows`, {
       hint: 'Its first line names the columns.',
     });
   }
-  const columns = header.map((name, index): [string, Column] => {
-    const fields = rows.map((row) => row[index]);
+  const columns = names.map((name, index): [string, Column] => {
+    const fields = rows.map(({ record, info }) => ({ text: record[index], line: info.lines }));
     return [name, columnOf(path, name, fields, types[name])];
   });
   return new Table(path, rows.length, new Map(columns));
 }
 
-function parseRows(path: string, bytes: Buffer, separator: string): string[][] {
+interface Row {
+  readonly record: readonly string[];
+  /** `lines`: the line of the file on which the row ends, from 1. */
+  readonly info: { readonly lines: number };
+}
+
+function parseRows(path: string, bytes: Buffer, separator: string): Row[] {
   try {
-    return parse(bytes, { delimiter: separator, bom: true, skip_empty_lines: true, trim: true });
+    const options = { delimiter: separator, bom: true, skip_empty_lines: true, trim: true, info: true };
+    // The types of csv-parse leave out what `info` adds.
+    return parse(bytes, options) as unknown as Row[];
   } catch (cause) {
     if (cause instanceof CsvError) throw corruptData(path, cause.message, cause);
     throw cause;
   }
 }
 
+interface Field {
+  readonly text: string;
+  readonly line: number;
+}
+
+/** Decimal notation; Number() alone would also take hexadecimal and the empty text. */
+const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+
 function columnOf(
   path: string,
   name: string,
-  fields: readonly string[],
+  fields: readonly Field[],
   kind: Column['kind'] | undefined,
 ): Column {
-  const isNumber = (field: string): boolean => field === '' || !Number.isNaN(Number(field));
-  const firstText = fields.findIndex((field) => !isNumber(field));
-  if (kind === 'number' && firstText >= 0) {
-    // Line 1 is the header.
-    throw corruptData(path, `line ${firstText + 2}: ${name} is "${fields[firstText]}", expected a number`);
+  const firstText = fields.find(({ text }) => text !== '' && !decimal.test(text));
+  if (kind === 'number' && firstText !== undefined) {
+    throw corruptData(path, `line ${firstText.line}: ${name} is "${firstText.text}", expected a number`);
   }
-  if (kind === 'category' || firstText >= 0) {
-    return { kind: 'category', values: fields.map((field) => (field === '' ? null : field)) };
+  if (kind === 'category' || firstText !== undefined) {
+    return { kind: 'category', values: fields.map(({ text }) => (text === '' ? null : text)) };
   }
   return {
     kind: 'number',
-    values: Float64Array.from(fields, (field) => (field === '' ? Number.NaN : Number(field))),
+    values: Float64Array.from(fields, ({ text }) => (text === '' ? Number.NaN : Number(text))),
   };
 }
 
@@ -115,13 +135,21 @@ export class Table {
     return this.rows(Int32Array.from({ length: this.length }, (_, row) => row).filter(keep));
   }
 
-  /** Shuffles the rows and sets a fraction apart. The same seed gives the same split. */
+  /**
+   * Shuffles the rows and sets a fraction apart. The same seed gives the same split.
+   * @throws LockstepError BAD_OPTION unless both parts get a row
+   */
   split({ validation, seed }: { readonly validation: number; readonly seed: number }): {
     train: Table;
     validation: Table;
   } {
-    const order = new Random(seed).permutation(this.length);
     const at = Math.round(this.length * (1 - validation));
+    if (!(at > 0 && at < this.length)) {
+      throw new LockstepError('BAD_OPTION', `validation is ${validation} of ${this.length} rows`, {
+        hint: 'Use a fraction between 0 and 1 that leaves rows on both sides, for example 0.2.',
+      });
+    }
+    const order = new Random(deriveSeed(seed, 'split')).permutation(this.length);
     return { train: this.rows(order.subarray(0, at)), validation: this.rows(order.subarray(at)) };
   }
 }

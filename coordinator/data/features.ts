@@ -102,7 +102,8 @@ function writeFeature(
       }
       data[at] = (value - feature.mean) / feature.deviation;
     } else {
-      const found = feature.values.indexOf(String(column.values[row]));
+      const value = column.values[row];
+      const found = typeof value === 'string' ? feature.values.indexOf(value) : -1;
       if (feature.encoding === 'index') data[at] = found < 0 ? feature.values.length : found;
       else if (found >= 0) data[at + found] = 1;
     }

@@ -42,6 +42,9 @@ export function streamSource(
     );
   }
   const batches = stream.length === undefined ? null : Math.ceil(stream.length / batchSize);
+  if (stepsPerEpoch !== undefined && batches !== null && stepsPerEpoch > batches) {
+    throw tooManySteps(stepsPerEpoch, batches);
+  }
   const limit = stepsPerEpoch ?? Number.POSITIVE_INFINITY;
   return {
     stepsPerEpoch: stepsPerEpoch ?? batches,
@@ -56,7 +59,10 @@ export function streamSource(
         if (cursor !== null) await shuffled.skipTo(cursor);
         while (shuffled.given < limit * batchSize) {
           const records = await shuffled.take(batchSize);
-          if (records.length === 0) return;
+          if (records.length === 0) {
+            requireWhole(shuffled.given, { batchSize, stepsPerEpoch, length: stream.length });
+            return;
+          }
           yield { batch: stackRecords(records), rows: records.length, cursor: shuffled.cursor() };
         }
       } finally {
@@ -64,6 +70,35 @@ export function streamSource(
       }
     },
   };
+}
+
+/** Checks an epoch that ended with the stream, after so many records. */
+function requireWhole(
+  records: number,
+  { batchSize, stepsPerEpoch, length }: { batchSize: number; stepsPerEpoch?: number; length?: number },
+): void {
+  if (records === 0) {
+    throw new LockstepError('DATA_EMPTY', 'the stream holds no records', {
+      hint: 'Look at what open(epoch) reads.',
+    });
+  }
+  const batches = Math.ceil(records / batchSize);
+  if (stepsPerEpoch !== undefined && batches < stepsPerEpoch) {
+    throw tooManySteps(stepsPerEpoch, batches);
+  }
+  if (length !== undefined && records < length && stepsPerEpoch === undefined) {
+    throw new LockstepError('DATA_CORRUPT', `the stream ended after ${records} records of ${length}`, {
+      hint: 'Correct the length of the stream, or leave it out.',
+    });
+  }
+}
+
+function tooManySteps(stepsPerEpoch: number, batches: number): LockstepError {
+  return new LockstepError(
+    'BAD_OPTION',
+    `stepsPerEpoch is ${stepsPerEpoch}, the stream ends after ${batches} batches`,
+    { hint: `Use at most ${batches}, or leave it out.` },
+  );
 }
 
 class ShuffledStream {
@@ -94,26 +129,22 @@ class ShuffledStream {
   async take(count: number): Promise<StreamRecord[]> {
     const taken: StreamRecord[] = [];
     while (taken.length < count) {
-      await this.#fill();
-      if (this.#buffer.length === 0) break;
-      const at = this.#capacity === 1 ? 0 : this.#random.below(this.#buffer.length);
-      taken.push(this.#buffer[at]);
-      const last = this.#buffer.pop() as StreamRecord;
-      if (at < this.#buffer.length) this.#buffer[at] = last;
-      this.#given += 1;
+      const record = await this.#next();
+      if (record === null) break;
+      taken.push(record);
     }
     return taken;
   }
 
   /** @throws LockstepError CHECKPOINT_MISMATCH if the stream is not what it was */
   async skipTo(cursor: Json): Promise<void> {
-    const { read, given, sha256 } = cursorSchema.parse(cursor);
-    await this.take(given);
-    const now = cursorSchema.parse(this.cursor());
-    if (now.read === read && now.given === given && now.sha256 === sha256) return;
+    const { data } = cursorSchema.safeParse(cursor);
+    const given = data?.given ?? 0;
+    while (this.#given < given && (await this.#next()) !== null);
+    if (data !== undefined && JSON.stringify(this.cursor()) === JSON.stringify(data)) return;
     throw new LockstepError(
       'CHECKPOINT_MISMATCH',
-      `the first ${read} records of the stream are not those the run was trained on`,
+      `the first ${data?.read ?? 0} records of the stream are not those the run was trained on`,
       {
         hint: 'Give the stream the run was started with: open(epoch) must repeat the same records.',
       },
@@ -123,6 +154,18 @@ class ShuffledStream {
   async close(): Promise<void> {
     if (!this.#ended) await this.#records.return?.();
     this.#ended = true;
+  }
+
+  /** The next record of the shuffled order, or null at the end. */
+  async #next(): Promise<StreamRecord | null> {
+    await this.#fill();
+    if (this.#buffer.length === 0) return null;
+    const at = this.#random.below(this.#buffer.length);
+    const record = this.#buffer[at];
+    const last = this.#buffer.pop() as StreamRecord;
+    if (at < this.#buffer.length) this.#buffer[at] = last;
+    this.#given += 1;
+    return record;
   }
 
   async #fill(): Promise<void> {
