@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
+import { bitsOf, fixtureJob, stalledPid, TestRun, type Trained } from './test-run.js';
 
 const job = fixtureJob('interrupted');
 const options = [job, '--shards', '4', '--seed', '7', '--backend', 'wasm'];
@@ -20,17 +19,6 @@ beforeEach(async () => {
   run = await TestRun.begin();
 });
 afterEach(() => run.end());
-
-/** The process that stopped in the middle of a shard, once there is one. */
-async function stalledPid(file: string): Promise<number> {
-  let text = '';
-  const read = async () => {
-    text = await readFile(file, 'utf8').catch(() => '');
-    return text;
-  };
-  await expect.poll(read, { timeout: 60_000, interval: 20 }).toMatch(/^\d+\n$/);
-  return Number(text);
-}
 
 async function trainWithKill(workers: number): Promise<{ trained: Trained; killed: number }> {
   const stall = run.at('stalled');

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
 import type { RunReport } from '../../coordinator/report.js';
 import { type Ended, Lockstep } from './cli-process.js';
 
@@ -59,6 +60,25 @@ export class TestRun {
     return this.startTraining(['train', ...args], environment).trained;
   }
 
+  /** A coordinator that waits for `workers` workers; `url` and `token` are what they join with. */
+  async startCoordinator(args: readonly string[], workers: number) {
+    const token = this.at('token');
+    await writeFile(token, `${randomUUID()}\n`, { mode: 0o600 });
+    const listen = ['--listen', '127.0.0.1:0', '--token-file', token, '--workers', String(workers)];
+    const { process, trained } = this.startTraining(['coordinator', ...args, ...listen]);
+    const { msg = '' } = await process.entry((entry) => entry.msg?.startsWith('waiting for ') === true);
+    const url = /ws:\S+/.exec(msg)?.[0] ?? '';
+    return { process, trained, url, token };
+  }
+
+  startWorker(
+    { url, token }: { url: string; token: string },
+    args: readonly string[] = [],
+    environment: Record<string, string> = {},
+  ): Lockstep {
+    return this.start(['worker', '--join', url, '--token-file', token, ...args], environment);
+  }
+
   /** Processes of this test that still run. Linux says so in /proc; elsewhere the list is empty. */
   async running(): Promise<number[]> {
     const found: number[] = [];
@@ -88,4 +108,14 @@ export class TestRun {
 export function bitsOf({ report }: Pick<Trained, 'report'>) {
   const { weightsSha256, stateSha256, steps, epochs, samplesSeen, history } = report;
   return { weightsSha256, stateSha256, steps, epochs, samplesSeen, history };
+}
+
+/**
+ * The process that test/fixtures/jobs/interrupted.ts stopped in the middle of a shard, once there is one.
+ * @param file what LOCKSTEP_TEST_STALL names
+ */
+export async function stalledPid(file: string): Promise<number> {
+  const read = () => readFile(file, 'utf8').catch(() => '');
+  await expect.poll(read, { timeout: 60_000, interval: 20 }).toMatch(/^\d+\n$/);
+  return Number(await read());
 }
