@@ -47,7 +47,7 @@ function take(state: bigint[], count: number): number[] {
 describe('the generator', () => {
   it('is xoshiro128**: the published algorithm gives the same numbers', () => {
     // The authors' code from the state 1, 2, 3, 4, as the Rust crate rand_xoshiro tests it.
-    const published = [11520, 0, 5927040, 70819200, 2031721615, 1637235492, 1287239034, 3734860849];
+    const published = [11520, 0, 5927040, 70819200, 2031721883, 1637235492, 1287239034, 3734860849];
     expect(take([1n, 2n, 3n, 4n], 8)).toEqual(published);
     for (const seed of [0, 1, 42, 0x7fffffff, 0x80000000, 0xffffffff]) {
       const random = new Random(seed);
