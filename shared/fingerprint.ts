@@ -33,6 +33,15 @@ export const fingerprintSchema = z.strictObject({
 
 export type Fingerprint = z.infer<typeof fingerprintSchema>;
 
+/** Which fields differ and how, for people; empty if none does. */
+export function fingerprintDifference(expected: Fingerprint, got: Fingerprint): string {
+  const fields = Object.keys(expected) as (keyof Fingerprint)[];
+  return fields
+    .filter((field) => expected[field] !== got[field])
+    .map((field) => `${field} is ${got[field]}, not ${expected[field]}`)
+    .join('; ');
+}
+
 /** SHA-256, as lower-case hexadecimal, of the fingerprint as JSON with its keys in alphabetical order. */
 export function fingerprintHash(fingerprint: Fingerprint): string {
   const sorted = Object.entries(fingerprint).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -95,6 +95,8 @@ export async function buildPlan(
       manifestHash: hash,
       shards: request.shards,
       batchSize,
+      seed,
+      backend: access.options.backend ?? 'auto',
       optimizer: request.optimizer,
     });
   }

@@ -135,7 +135,7 @@ export async function fitModel(
       shuffleBuffer: options.shuffleBuffer ?? 1_024,
       classWeight: options.classWeight ?? null,
       shards: options.shards ?? null,
-      seed: options.seed ?? 0,
+      seed: options.seed ?? opened?.resume?.run.seed ?? 0,
       callbacks: callbacksOf(options.callbacks, model),
       checkpoints: opened?.checkpoints ?? null,
       resume: opened?.resume ?? null,

@@ -1,3 +1,4 @@
+import { type Fingerprint, fingerprintDifference, fingerprintSchema } from '../../shared/fingerprint.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import { programSpec } from '../../shared/protocol/to-worker.js';
@@ -12,13 +13,17 @@ import type { TrainingPlan } from './training-plan.js';
 /** Workers say that they are alive this often; the conductor's limits are many times as long. */
 const heartbeatMs = 1_000;
 
-/** Sends the program to the workers and waits until enough of them have built it. */
+/**
+ * Sends the program to the workers and waits until enough of them have built it.
+ * @param saved what a run that is resumed was computed with: `auto` takes its backend
+ */
 export async function prepareWorkers(
   access: ClusterAccess,
   canonical: CanonicalModel,
   program: ProgramSpec,
+  saved: Fingerprint | null = null,
 ): Promise<void> {
-  access.conductor.prepare(setupOf(access, canonical, program));
+  access.conductor.prepare(setupOf(access, canonical, program, saved));
   await access.conductor.ready(access.workers, access.joinTimeoutMs);
 }
 
@@ -27,8 +32,11 @@ function setupOf(
   { options }: ClusterAccess,
   { manifest }: CanonicalModel,
   program: ProgramSpec,
+  saved: Fingerprint | null,
 ): ProgramSetup {
-  const { backend = 'auto', threadsPerWorker = 1, job } = options;
+  const { threadsPerWorker = 1, job } = options;
+  const asked = options.backend ?? 'auto';
+  const backend = asked === 'auto' ? (saved?.backend ?? 'auto') : asked;
   const { length, scores } = layoutOf(program);
   return {
     message: {
@@ -55,7 +63,16 @@ export async function runPlan(
   plan: TrainingPlan,
 ): Promise<TrainingOutcome> {
   const { conductor, emit } = access;
-  await prepareWorkers(access, canonical, plan.program);
+  const saved = fingerprintSchema.safeParse(plan.resume?.run.fingerprint).data ?? null;
+  await prepareWorkers(access, canonical, plan.program, saved);
+  const difference =
+    saved === null || conductor.fingerprint === null
+      ? ''
+      : fingerprintDifference(saved, conductor.fingerprint);
+  if (difference !== '') {
+    const message = `from here on the bits may be others than without the interruption: ${difference}`;
+    emit({ type: 'warning', message });
+  }
   const here = conductor.tallies().filter(({ lost }) => lost === null);
   emit({ type: 'workers', workers: here.map(({ row }) => row) });
   const { runId, seed, shards, epochs, source, samples, state, resume } = plan;

@@ -117,7 +117,15 @@ export function hashState(running: RunningState): string {
  */
 export function checkResumable(
   { run }: Snapshot,
-  wanted: { manifestHash: string; shards: number | null; batchSize: number; optimizer: OptimizerConfig },
+  wanted: {
+    manifestHash: string;
+    shards: number | null;
+    batchSize: number;
+    seed: number;
+    /** `auto` takes the run's. */
+    backend: string;
+    optimizer: OptimizerConfig;
+  },
 ): void {
   const refuse = (message: string, hint: string): never => {
     throw new LockstepError('CHECKPOINT_MISMATCH', message, { hint });
@@ -138,6 +146,18 @@ export function checkResumable(
     refuse(
       `the run has batches of ${run.batchSize}, not ${wanted.batchSize}`,
       `Use --batch-size ${run.batchSize}, or start in another folder.`,
+    );
+  }
+  if (wanted.seed !== run.seed) {
+    refuse(
+      `the run has seed ${run.seed}, not ${wanted.seed}`,
+      'Leave --seed out: a resumed run keeps its own.',
+    );
+  }
+  if (wanted.backend !== 'auto' && wanted.backend !== run.backend) {
+    refuse(
+      `the run computes on ${run.backend}, not ${wanted.backend}`,
+      'Leave --backend out: a resumed run keeps its own, or its bits would be others.',
     );
   }
   // The exact encoding sorts keys, which a checkpoint does not keep in order.

@@ -1,4 +1,4 @@
-import { type Fingerprint, fingerprintHash } from '../../shared/fingerprint.js';
+import { type Fingerprint, fingerprintDifference, fingerprintHash } from '../../shared/fingerprint.js';
 import type { RejectCode } from '../../shared/protocol/reject.js';
 import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
 
@@ -20,14 +20,7 @@ export class Admission {
       return { code: 'manifest_mismatch', why: 'its model has other weights' };
     this.#reference ??= fingerprint;
     if (fingerprintHash(fingerprint) === fingerprintHash(this.#reference)) return null;
-    return { code: 'fingerprint_mismatch', why: describeDifference(this.#reference, fingerprint) };
+    const difference = fingerprintDifference(this.#reference, fingerprint);
+    return { code: 'fingerprint_mismatch', why: `its results could differ in their bits: ${difference}` };
   }
-}
-
-function describeDifference(expected: Fingerprint, got: Fingerprint): string {
-  const fields = Object.keys(expected) as (keyof Fingerprint)[];
-  const differing = fields
-    .filter((field) => expected[field] !== got[field])
-    .map((field) => `${field} is ${got[field]}, not ${expected[field]}`);
-  return `its results could differ in their bits: ${differing.join('; ')}`;
 }
