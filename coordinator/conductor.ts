@@ -225,6 +225,7 @@ export class Conductor {
 
   #admit(remote: RemoteWorker, message: ToCoordinatorOf<'ready'>): void {
     invariant(this.#setup !== null, 'a worker is ready before setup');
+    if (!remote.answer()) return;
     const refusal = this.#admission.judge(message, this.#setup.message.manifestHash);
     if (refusal !== null) return this.#refuse(remote, refusal.code, refusal.why);
     const isNew = remote.admit(message);

@@ -5,7 +5,7 @@ import type { WeightConstraint } from '../optimizer/constraints.js';
 import { createOptimizer } from '../optimizer/flat-optimizer.js';
 import type { Optimizer, OptimizerConfig, Slots } from '../optimizer/optimizer.js';
 import { learningRateAt } from '../optimizer/schedules.js';
-import { updateRunningStatistics } from '../reduce/batch-norm.js';
+import { firstNonFiniteLayer, updateRunningStatistics } from '../reduce/batch-norm.js';
 import { firstNonFinite } from '../reduce/clip.js';
 import type { WeightsVersion } from '../round.js';
 
@@ -81,8 +81,11 @@ export class ModelState {
   step({ gradient, moments }: ShardPartial, epoch: number): void {
     const { manifest } = this;
     const bad = firstNonFinite(manifest, gradient);
-    if (bad !== null) {
-      throw new LockstepError('NOT_FINITE', `the gradient of ${bad.weight} holds NaN or Inf`, {
+    const layer = firstNonFiniteLayer(manifest, moments);
+    if (bad !== null || layer !== null) {
+      const what =
+        bad === null ? `the batch statistics of ${layer} hold` : `the gradient of ${bad.weight} holds`;
+      throw new LockstepError('NOT_FINITE', `${what} NaN or Inf`, {
         hint: 'Lower the learning rate, clip gradients (globalClipNorm), or look for extreme values in the data.',
       });
     }

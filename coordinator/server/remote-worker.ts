@@ -15,6 +15,10 @@ export class RemoteWorker {
   /** Shards whose data was sent, by round. */
   readonly #delivered = new Map<number, Set<number>>();
   #weightsVersion: number | null = null;
+  /** Programs that it was told to build and has not answered for; it answers each of them, in order. */
+  #unanswered = 0;
+  /** The last round that it was ordered to compute for: it has dropped the data of those before. */
+  #orderedRound = 0;
   #row: WorkerRow | null = null;
   #shardsComputed = 0;
   #computeMs = 0;
@@ -50,7 +54,14 @@ export class RemoteWorker {
   prepare(setup: ProgramSetup, backend: ProgramSetup['message']['backend']): void {
     this.#weightsVersion = null;
     this.#delivered.clear();
+    this.#unanswered += 1;
     this.#session.send({ type: 'setup', ...setup.message, backend });
+  }
+
+  /** Counts an answer to a program. Gives whether it is about the latest one. */
+  answer(): boolean {
+    this.#unanswered = Math.max(0, this.#unanswered - 1);
+    return this.#unanswered === 0;
   }
 
   /** Remembers what it said of itself. Gives whether this is the first time. */
@@ -84,6 +95,7 @@ export class RemoteWorker {
     const { weights, spec, step, batchRows } = request;
     invariant(this.#weightsVersion === weights.version, `worker ${this.worker} lacks the weights`);
     this.deliver(request, range);
+    this.#orderedRound = spec.id;
     const { id: round, kind, shards } = spec;
     const { version } = weights;
     const { lo, hi } = range;
@@ -95,9 +107,13 @@ export class RemoteWorker {
     this.#computeMs += computeMs;
   }
 
-  /** Rounds up to this one are over. */
+  /** Rounds up to this one are over. It may drop what it was sent ahead for rounds that others computed, or nobody. */
   forget(roundId: number): void {
-    for (const id of [...this.#delivered.keys()]) if (id <= roundId) this.#delivered.delete(id);
+    for (const id of [...this.#delivered.keys()]) {
+      if (id > roundId) continue;
+      this.#delivered.delete(id);
+      if (id > this.#orderedRound) this.#session.send({ type: 'cancel', round: id });
+    }
   }
 
   /** Tells it that something it sent has no effect; the connection stays. */

@@ -1,0 +1,121 @@
+import * as tf from '@tensorflow/tfjs';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ClusterAccess } from '../../coordinator/cluster.js';
+import { canonicalModel } from '../../coordinator/loop/canonical-model.js';
+import { describeProgram } from '../../coordinator/loop/program.js';
+import { prepareWorkers } from '../../coordinator/loop/run-plan.js';
+import { InProcessCluster, type InProcessClusterOptions } from './in-process-cluster.js';
+import { features, tinyModel, train, trainOn } from './tiny-training.js';
+
+const clusters: InProcessCluster[] = [];
+
+function clusterOf(options: InProcessClusterOptions): InProcessCluster {
+  const cluster = new InProcessCluster(options);
+  clusters.push(cluster);
+  return cluster;
+}
+
+afterEach(() => {
+  for (const cluster of clusters.splice(0)) cluster.close();
+});
+
+const linear = (units: number): tf.LayersModel =>
+  tf.sequential({
+    layers: [
+      tf.layers.dense({
+        units,
+        inputShape: [features],
+        kernelInitializer: tf.initializers.glorotUniform({ seed: 1 }),
+      }),
+    ],
+  });
+
+function prepare(access: ClusterAccess, model: tf.LayersModel): Promise<void> {
+  const canonical = canonicalModel(model);
+  const objective = { loss: 'meanSquaredError' };
+  return prepareWorkers(
+    access,
+    canonical,
+    describeProgram(model, canonical, objective, { seed: 0, hasJob: false }),
+  );
+}
+
+const warnings = ({ events }: InProcessCluster): string[] =>
+  events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
+
+describe('the conductor', () => {
+  it('keeps a worker whose answer is about a program that was replaced meanwhile', async () => {
+    const cluster = clusterOf({ workers: 2 });
+    const replaced = prepare(cluster.access, linear(2));
+    await Promise.all([replaced, prepare(cluster.access, linear(3))]);
+    const trained = await train(cluster, { epochs: 2 });
+    expect(warnings(cluster)).toEqual([]);
+    expect(cluster.here).toHaveLength(2);
+    expect(trained.steps).toEqual((await trainOn({ workers: 1 }, { epochs: 2 })).steps);
+  });
+
+  it('frees what it sent ahead for rounds that never came', async () => {
+    const cluster = clusterOf({ workers: 2 });
+    // One shard per batch: each run leaves a batch with the worker whose turn would have been next.
+    for (let run = 0; run < 8; run++) {
+      const { outcome } = await train(cluster, { model: linear(1), shards: 1, batchSize: 4, maxSteps: 1 });
+      expect(outcome.position.step).toBe(1);
+    }
+    expect(cluster.here).toHaveLength(2);
+  });
+
+  it('refuses a worker that cannot build what others have built, and goes on', async () => {
+    const cluster = clusterOf({
+      workers: 1,
+      onAnswer(worker, answer) {
+        if (worker.worker === 0 || answer.type !== 'ready') return;
+        // Its model has other weights, e.g. because its custom layer is another version.
+        Object.assign(answer, { manifestHash: 'f'.repeat(64) });
+      },
+    });
+    await prepare(cluster.access, tinyModel());
+    cluster.join();
+    const trained = await train(cluster, { epochs: 2 });
+    expect(trained.steps).toEqual((await trainOn({ workers: 1 }, { epochs: 2 })).steps);
+    expect(warnings(cluster)).toEqual([expect.stringMatching(/worker 1 .*refused/)]);
+    expect(cluster.here.map(({ worker }) => worker)).toEqual([0]);
+  });
+
+  it('tells everyone who waits when the run stops, and whoever comes later', async () => {
+    const cluster = clusterOf({ workers: 0 });
+    const waiting = cluster.access.conductor.ready(3, 60_000);
+    cluster.access.conductor.abandon('the last one ended with code 1');
+    const error = { code: 'NO_WORKERS', message: expect.stringContaining('ended with code 1') };
+    await expect(waiting).rejects.toMatchObject(error);
+    await expect(cluster.access.conductor.ready(1, 60_000)).rejects.toMatchObject(error);
+    await expect(train(cluster)).rejects.toMatchObject(error);
+  });
+
+  it('stops with NO_WORKERS when the last worker is lost and none comes', async () => {
+    const cluster = clusterOf({
+      workers: 1,
+      limits: { withoutWorkersMs: 400 },
+      onAnswer(worker, answer) {
+        if (answer.type === 'partial') worker.kill();
+      },
+    });
+    await expect(train(cluster)).rejects.toMatchObject({ code: 'NO_WORKERS' });
+  });
+
+  it('names the shard when it ends every worker that takes it', async () => {
+    const cluster = clusterOf({
+      workers: 1,
+      limits: { lossesPerShard: 3 },
+      onAnswer(worker, answer, own) {
+        if (answer.type !== 'computing' || answer.shard !== 1) return;
+        own.join();
+        worker.kill();
+      },
+    });
+    await expect(train(cluster, { shards: 2 })).rejects.toMatchObject({
+      code: 'WORKER_FAILED',
+      message: expect.stringMatching(/shard \d of round 1 /),
+    });
+    expect(cluster.workers.filter(({ isHere }) => !isHere).length).toBeGreaterThanOrEqual(3);
+  });
+});
