@@ -38,7 +38,7 @@ function drawDigit(ink: Float64Array, digit: number, random: Random): void {
   const place = handwriting(random);
   const halfWidth = between(random, 0.8, 1.6);
   for (const stroke of strokes) {
-    const path = trace(jitter(stroke, 0.55, random)).map(place);
+    const path = trace(jitter(stroke, 0.4, random)).map(place);
     drawPath(ink, path, halfWidth * between(random, 0.9, 1.1));
   }
   const smudges = random.below(2);
@@ -47,15 +47,15 @@ function drawDigit(ink: Float64Array, digit: number, random: Random): void {
 
 /** One writer's hand: size, slant, rotation, a slow wobble of the pen, and where on the paper. */
 function handwriting(random: Random): (point: Point) => MutablePoint {
-  const height = between(random, 17, 21);
+  const height = between(random, 15, 20);
   const scaleY = height / glyphHeight;
-  const scaleX = scaleY * between(random, 0.85, 1.15);
-  const slant = clamped(random.normal() * 0.15, 0.4);
-  const angle = clamped(random.normal() * 0.11, 0.3);
+  const scaleX = scaleY * between(random, 0.8, 1.15);
+  const slant = clamped(random.normal() * 0.17, 0.45);
+  const angle = clamped(random.normal() * 0.13, 0.35);
   const cos = Math.cos(angle);
   const sin = Math.sin(angle);
-  const centerX = size / 2 + between(random, -1.2, 1.2);
-  const centerY = size / 2 + between(random, -1.2, 1.2);
+  const centerX = size / 2 + between(random, -2.1, 2.1);
+  const centerY = size / 2 + between(random, -2.1, 2.1);
   const wobble = between(random, 0.2, 0.9);
   const phaseX = between(random, 0, 2 * Math.PI);
   const phaseY = between(random, 0, 2 * Math.PI);
