@@ -7,6 +7,8 @@ const project = (name: string, include: string[], extra: Record<string, unknown>
 export default defineConfig({
   test: {
     passWithNoTests: false,
+    // TensorFlow.js advertises its native build in every process that uses another one.
+    onConsoleLog: (log) => !log.includes('Hi, looks like you are running TensorFlow.js'),
     reporters: process.env.CI
       ? ['default', ['json', { outputFile: '.cache/vitest-report.json' }]]
       : ['default'],

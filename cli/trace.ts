@@ -3,9 +3,6 @@ import type { StepRecord } from '../coordinator/loop/training-plan.js';
 import { unflatten } from '../shared/manifest.js';
 import { bytesOf } from '../shared/tensors.js';
 
-/** What is known of a step: the trainer's record and, where it tells, the hash of each shard's own partial. */
-export type ShardedRecord = StepRecord & { readonly shardHashes?: Readonly<Record<number, string>> };
-
 /** The fingerprints of one step: enough to say where two runs part, without keeping their weights. */
 export interface TracedStep {
   readonly step: number;
@@ -16,7 +13,7 @@ export interface TracedStep {
   readonly tensors: ReadonlyMap<string, string>;
 }
 
-export function traced({ flat, manifest, shardHashes = {}, ...hashes }: ShardedRecord): TracedStep {
+export function traced({ flat, manifest, shardHashes, ...hashes }: StepRecord): TracedStep {
   const views = unflatten(manifest, flat);
   const tensors = new Map(
     manifest.weights.map(({ name }, index) => [

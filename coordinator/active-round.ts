@@ -12,6 +12,8 @@ export interface ShardResult {
   readonly partial: ShardPartial | null;
   readonly outputs: readonly HostTensor[] | null;
   readonly computeMs: number;
+  /** SHA-256 of the shards' own gradients, if the round asks for them. */
+  readonly digests: readonly { readonly shard: number; readonly sha256: string }[];
 }
 
 /** The round in flight: its results so far, and whom to tell when it ends. */
@@ -21,6 +23,7 @@ export class ActiveRound {
   readonly #tree: PartialTree;
   readonly #outputs = new Map<number, readonly HostTensor[]>();
   readonly #computeMs = new Map<number, number>();
+  readonly #digests = new Map<number, string>();
   #sealed: SealedPayload | null = null;
   #sites: string | null = null;
   #broadcastMs = 0;
@@ -63,11 +66,12 @@ export class ActiveRound {
   accept(
     worker: number,
     range: ShardRange,
-    { partial, outputs, computeMs }: ShardResult,
+    { partial, outputs, computeMs, digests }: ShardResult,
     clock: Clock,
   ): void {
     const startedMs = clock.nowMs();
     this.#computeMs.set(worker, (this.#computeMs.get(worker) ?? 0) + computeMs);
+    for (const { shard, sha256 } of digests) this.#digests.set(shard, sha256);
     if (partial !== null) this.#tree.add(range, partial);
     if (outputs !== null) this.#outputs.set(range.lo, outputs);
     this.#reduceMs += clock.nowMs() - startedMs;
@@ -78,6 +82,7 @@ export class ActiveRound {
     this.#resolve({
       sum: this.request.spec.kind === 'predict' ? null : this.#tree.root,
       outputs: inOrder.map(([, tensors]) => tensors),
+      digests: this.#digests,
       roundMs: nowMs - this.startedMs,
       computeMs: Math.max(0, ...this.#computeMs.values()),
       broadcastMs: this.#broadcastMs,

@@ -24,6 +24,8 @@ export interface RoundPlan {
   /** Global step the shards' seeds derive from. */
   readonly step: number;
   readonly batchRows: number;
+  /** Whether workers tell the SHA-256 of each shard's own gradient. */
+  readonly digest: boolean;
   readonly data: RoundData;
 }
 
@@ -37,6 +39,8 @@ export interface RoundOutcome {
   readonly sum: ShardPartial | null;
   /** A prediction's outputs for all rows, by shard range in order; empty otherwise. */
   readonly outputs: readonly (readonly HostTensor[])[];
+  /** SHA-256 of each shard's own gradient, if asked for. */
+  readonly digests: ReadonlyMap<number, string>;
   /** From the first order to the last partial. */
   readonly roundMs: number;
   /** The longest time that one worker computed in this round. */

@@ -195,9 +195,9 @@ class WorkerActor {
         this.#computing = { round: answer.round, shard: answer.shard };
         return;
       case 'partial': {
-        const { round, lo, hi, computeMs } = answer;
+        const { round, lo, hi, computeMs, digests } = answer;
         const { sections, payload } = encodePartial(answer.partial);
-        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections }, payload);
+        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections, digests }, payload);
       }
       case 'outputs': {
         const { round, lo, hi, computeMs } = answer;

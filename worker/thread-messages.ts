@@ -2,6 +2,7 @@ import type { ErrorCode } from '../shared/errors.js';
 import type { Fingerprint } from '../shared/fingerprint.js';
 import type { ShardPartial } from '../shared/partial.js';
 import type { ShardData } from '../shared/program.js';
+import type { ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
 import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
 import type { HostTensor } from '../shared/tensors.js';
 import type { Order } from './core/machine.js';
@@ -25,6 +26,7 @@ export type FromThread =
       readonly hi: number;
       readonly computeMs: number;
       readonly partial: ShardPartial;
+      readonly digests: ToCoordinatorOf<'partial'>['digests'];
     }
   | {
       readonly type: 'outputs';

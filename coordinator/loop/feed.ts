@@ -9,6 +9,8 @@ export interface FeedOptions {
   readonly shards: number;
   /** Global step of the first batch. */
   readonly firstStep: number;
+  /** Whether workers tell the digest of each shard's gradient. Default false. */
+  readonly digest?: boolean;
   /** Checks a batch and completes it (class weights) before it is sent. */
   readonly prepare: (batch: Batch) => Batch;
 }
@@ -28,7 +30,7 @@ export interface Turn {
 export async function* feed(
   conductor: Conductor,
   batches: AsyncIterable<TrainingBatch>,
-  { kind, batchSize, shards, firstStep, prepare }: FeedOptions,
+  { kind, batchSize, shards, firstStep, digest = false, prepare }: FeedOptions,
 ): AsyncGenerator<Turn> {
   const iterator = batches[Symbol.asyncIterator]();
   let step = firstStep;
@@ -38,7 +40,7 @@ export async function* feed(
     const { rows, batch } = result.value;
     const data = new RoundData(prepare(batch), rows, batchSize, shards);
     const spec = { id: conductor.nextRoundId(), kind, shards, present: data.plan.present };
-    return { batch: result.value, plan: { spec, step: step++, batchRows: rows, data } };
+    return { batch: result.value, plan: { spec, step: step++, batchRows: rows, digest, data } };
   };
   const fetchAhead = async (): ReturnType<typeof fetch> => {
     const next = await fetch();

@@ -7,12 +7,13 @@ import type { Logs, Training } from '../callbacks/callback.js';
 import { CallbackList } from '../callbacks/callback-list.js';
 import { History } from '../callbacks/history.js';
 import { weightsSha256 } from '../checkpoint/hashes.js';
-import { saveModel } from '../checkpoint/saved-model.js';
 import type { Conductor } from '../conductor.js';
+import type { RoundOutcome } from '../round.js';
 import { evaluateSource } from './evaluate.js';
 import { feed, type Turn } from './feed.js';
 import { hashState, type RunningState, resumeFrom, takeSnapshot } from './run-snapshot.js';
 import { StepTimings } from './step-timings.js';
+import { type StopRequest, trainingFor } from './training-handle.js';
 import type { Position, TrainingPlan } from './training-plan.js';
 
 export interface TrainingOutcome {
@@ -37,7 +38,7 @@ export class Trainer {
   readonly #timings = new StepTimings();
   #position: Position;
   #totals: RunningLogs;
-  #stopTraining = false;
+  readonly #stop: StopRequest = { requested: false };
   #samplesTrained = 0;
   #logs: Logs = {};
 
@@ -48,7 +49,7 @@ export class Trainer {
     this.#totals = new RunningLogs(plan.program);
     const { initialEpoch: epoch } = plan;
     this.#position = { step: 0, epoch, batch: 0, cursor: null, samplesSeen: 0, stopped: false };
-    this.#training = this.#handleForCallbacks();
+    this.#training = trainingFor(plan, this.#stop, () => this.#position);
   }
 
   /**
@@ -100,16 +101,23 @@ export class Trainer {
       await this.#callbacks.onEpochBegin(epoch, this.#training);
     }
     onEvent({ type: 'epoch-begin', epoch, epochs, steps: source.stepsPerEpoch });
-    const options = { kind: 'train' as const, batchSize: source.batchSize, shards, firstStep: step, prepare };
+    const options = {
+      kind: 'train' as const,
+      batchSize: source.batchSize,
+      shards,
+      firstStep: step,
+      digest: this.#plan.onStep !== null,
+      prepare,
+    };
     for await (const turn of feed(this.#conductor, source.open(epoch, cursor), options)) {
       await this.#step(turn);
       if (this.#isInterrupted()) {
         this.#save();
         return false;
       }
-      if (this.#stopTraining) break;
+      if (this.#stop.requested) break;
     }
-    if (this.#position.batch === 0 && !this.#stopTraining) {
+    if (this.#position.batch === 0 && !this.#stop.requested) {
       throw new LockstepError('DATA_EMPTY', `epoch ${epoch + 1} has no data`, {
         hint: 'A stream must give records each time it is opened.',
       });
@@ -123,7 +131,7 @@ export class Trainer {
       epoch: epoch + 1,
       batch: 0,
       cursor: null,
-      stopped: this.#stopTraining,
+      stopped: this.#stop.requested,
     };
     this.#totals = new RunningLogs(program);
     const epochMs = performance.now() - startedMs;
@@ -131,7 +139,7 @@ export class Trainer {
     const workers = this.#conductor.readyCount;
     onEvent({ type: 'epoch-end', epoch, epochs, steps, logs, epochMs, samplesPerSecond, workers });
     this.#save();
-    return this.#stopTraining;
+    return this.#stop.requested;
   }
 
   async #step(turn: Turn): Promise<void> {
@@ -143,7 +151,7 @@ export class Trainer {
     const outcome = await turn.run(state.weights);
     const updateMs = performance.now();
     invariant(outcome.sum !== null, 'a step without a sum');
-    const isApplied = await this.#apply(outcome.sum, rows);
+    const isApplied = await this.#apply(outcome.sum, rows, outcome.digests);
     if (!isApplied) return;
     const { step, samplesSeen } = this.#position;
     this.#position = {
@@ -181,7 +189,7 @@ export class Trainer {
   }
 
   /** Applies a sum, or ends the training if it is not finite: then nothing changes. Gives whether it was applied. */
-  async #apply(sum: ShardPartial, rows: number): Promise<boolean> {
+  async #apply(sum: ShardPartial, rows: number, digests: RoundOutcome['digests']): Promise<boolean> {
     const { program, state, onStep } = this.#plan;
     const { batch, epoch, step } = this.#position;
     const gradientSha256 =
@@ -201,7 +209,7 @@ export class Trainer {
         { ...this.#totals.logs({ ranked: false }), loss },
         this.#training,
       );
-      if (!this.#stopTraining) throw error;
+      if (!this.#stop.requested) throw error;
       // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
       this.#totals.add(sum.sums, sum.scores, rows);
       return false;
@@ -210,7 +218,14 @@ export class Trainer {
     if (onStep !== null) {
       const { manifest, weights } = state;
       const hash = weightsSha256(manifest, weights.flat);
-      onStep({ step: step + 1, manifest, flat: weights.flat, weightsSha256: hash, gradientSha256 });
+      onStep({
+        step: step + 1,
+        manifest,
+        flat: weights.flat,
+        weightsSha256: hash,
+        gradientSha256,
+        shardHashes: Object.fromEntries(digests),
+      });
     }
     return true;
   }
@@ -250,44 +265,5 @@ export class Trainer {
 
   #running(): RunningState {
     return { plan: this.#plan, position: this.#position, totals: this.#totals, callbacks: this.#callbacks };
-  }
-
-  #handleForCallbacks(): Training {
-    const { state, epochs, source, validation, program, onEvent } = this.#plan;
-    const trainer = this;
-    return {
-      params: {
-        epochs,
-        steps: source.stepsPerEpoch,
-        batchSize: source.batchSize,
-        validation: validation !== null,
-      },
-      get step() {
-        return trainer.#position.step;
-      },
-      get epoch() {
-        return trainer.#position.epoch;
-      },
-      get stopTraining() {
-        return trainer.#stopTraining;
-      },
-      set stopTraining(stop) {
-        trainer.#stopTraining = stop;
-      },
-      get learningRate() {
-        return state.learningRate(trainer.#position.epoch);
-      },
-      set learningRate(rate) {
-        state.setLearningRate(rate);
-      },
-      getWeights: () => state.getWeights(),
-      setWeights: (weights) => state.setWeights(weights),
-      saveModel: (directory) =>
-        saveModel(
-          { topology: program.topology, manifest: state.manifest, flat: state.weights.flat.slice() },
-          directory,
-        ),
-      print: (message) => onEvent({ type: 'notice', message }),
-    };
   }
 }

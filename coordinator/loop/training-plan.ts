@@ -17,6 +17,8 @@ export interface StepRecord {
   readonly weightsSha256: string;
   /** Of the sum of all shards, before clipping. */
   readonly gradientSha256: string;
+  /** Of each shard's own gradient, by shard. */
+  readonly shardHashes: Readonly<Record<number, string>>;
 }
 
 /** Everything a training run needs, resolved: nothing in it is optional or to be looked up. */

@@ -26,9 +26,9 @@ export function readResult(
   const { computeMs } = message;
   if (message.type === 'outputs') {
     if (kind !== null && kind !== 'predict') return null;
-    return { partial: null, outputs: decodeTensors(message.tensors, payload), computeMs };
+    return { partial: null, outputs: decodeTensors(message.tensors, payload), computeMs, digests: [] };
   }
-  const { sections } = message;
+  const { sections, digests } = message;
   if (kind === 'predict' || sections.sums !== shape.sums || sections.scores.length !== shape.scores)
     return null;
   if (kind !== null && sections.gradient !== (kind === 'train' ? shape.trainableSize : 0)) return null;
@@ -38,6 +38,6 @@ export function readResult(
   if (!sitesFit || (kind === 'evaluate' && sections.moments.length > 0)) return null;
   const partial = decodePartial(sections, payload);
   return partial.moments.every(({ count }) => Number.isFinite(count) && count > 0)
-    ? { partial, outputs: null, computeMs }
+    ? { partial, outputs: null, computeMs, digests }
     : null;
 }

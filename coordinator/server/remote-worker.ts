@@ -92,14 +92,13 @@ export class RemoteWorker {
 
   /** Orders shards, after the data that it lacks. It has been sent the weights. */
   order(request: RoundRequest, range: ShardRange): void {
-    const { weights, spec, step, batchRows } = request;
+    const { weights, spec, step, batchRows, digest } = request;
     invariant(this.#weightsVersion === weights.version, `worker ${this.worker} lacks the weights`);
     this.deliver(request, range);
     this.#orderedRound = spec.id;
     const { id: round, kind, shards } = spec;
     const { version } = weights;
-    const { lo, hi } = range;
-    this.#session.send({ type: 'compute', round, kind, version, step, batchRows, shards, lo, hi });
+    this.#session.send({ type: 'compute', round, kind, version, step, batchRows, digest, shards, ...range });
   }
 
   credit(shards: number, computeMs: number): void {

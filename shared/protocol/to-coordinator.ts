@@ -1,7 +1,17 @@
 import { z } from 'zod';
 import { type ErrorCode, errorCodes } from '../errors.js';
 import { fingerprintSchema } from '../fingerprint.js';
-import { count, isRange, name, rangeFields, sha256, shardIndex, tensorHeader, text } from './fields.js';
+import {
+  count,
+  isRange,
+  maxShards,
+  name,
+  rangeFields,
+  sha256,
+  shardIndex,
+  tensorHeader,
+  text,
+} from './fields.js';
 
 const errorCode = z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]);
 
@@ -25,6 +35,8 @@ export const partialSections = z.strictObject({
 
 export type PartialSections = z.infer<typeof partialSections>;
 
+const shardDigest = z.strictObject({ shard: shardIndex, sha256 });
+
 /** Payload: the ShardPartial of the subtree `[lo, hi)` as shared/protocol/partial-payload.ts lays it out. */
 const partial = z
   .strictObject({
@@ -33,6 +45,8 @@ const partial = z
     ...rangeFields,
     computeMs: z.number().nonnegative(),
     sections: partialSections,
+    /** Where asked for: the SHA-256 of each shard's own gradient. */
+    digests: z.array(shardDigest).max(maxShards),
   })
   .refine(isRange, 'expected lo < hi');
 

@@ -100,9 +100,9 @@ export class InProcessWorker {
         this.shardsComputed += 1;
         return;
       case 'partial': {
-        const { round, lo, hi, computeMs } = answer;
+        const { round, lo, hi, computeMs, digests } = answer;
         const { sections, payload } = encodePartial(answer.partial);
-        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections }, payload);
+        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections, digests }, payload);
       }
       case 'outputs': {
         const { round, lo, hi, computeMs } = answer;

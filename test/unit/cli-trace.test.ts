@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { describeDifference, firstDifference, type ShardedRecord, traced } from '../../cli/trace.js';
+import { describeDifference, firstDifference, traced } from '../../cli/trace.js';
+import type { StepRecord } from '../../coordinator/loop/training-plan.js';
 import type { Manifest } from '../../shared/manifest.js';
 
 const manifest: Manifest = {
@@ -15,9 +16,7 @@ const manifest: Manifest = {
 };
 
 /** Three steps; `change` may alter one. */
-function run(
-  change: (record: { -readonly [K in keyof ShardedRecord]: ShardedRecord[K] }) => void = () => {},
-) {
+function run(change: (record: { -readonly [K in keyof StepRecord]: StepRecord[K] }) => void = () => {}) {
   return [1, 2, 3].map((step) => {
     const record = {
       step,

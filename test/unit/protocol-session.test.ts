@@ -70,7 +70,7 @@ describe('a session', () => {
   it('closes with a reason when a payload does not fit its message', async () => {
     const { coordinator, atCoordinator, wire } = pair();
     const sections = { gradient: 2, sums: 0, moments: [], scores: [] };
-    const partial = { type: 'partial', round: 0, lo: 0, hi: 1, computeMs: 1, sections };
+    const partial = { type: 'partial', round: 0, lo: 0, hi: 1, computeMs: 1, sections, digests: [] };
     wire.send(enveloped(partial), [new Uint8Array(8)]);
     wire.send(enveloped(partial), [new Uint8Array(16)]);
     expect(await coordinator.closed).toMatchObject({ code: 'invalid_message', by: 'us' });

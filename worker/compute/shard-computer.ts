@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { invariant, LockstepError, messageOf } from '../../shared/errors.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
 import { readJobFile } from '../../shared/job-file.js';
@@ -5,7 +6,7 @@ import type { JobFunctions } from '../../shared/job-functions.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ShardProgram } from '../../shared/program.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
-import { concatRows, type HostTensor } from '../../shared/tensors.js';
+import { bytesOf, concatRows, type HostTensor } from '../../shared/tensors.js';
 import { subtreesOf } from '../../shared/tree.js';
 import { type BackendRequest, loadBackend } from '../backend/select.js';
 import type { FromThread, ToThread } from '../thread-messages.js';
@@ -87,7 +88,8 @@ export class ShardComputer {
     return fingerprint;
   }
 
-  async #compute({ round, kind, step, batchRows, shards, lo, hi }: ToWorkerOf<'compute'>): Promise<void> {
+  async #compute(order: ToWorkerOf<'compute'>): Promise<void> {
+    const { round, kind, step, batchRows, digest, shards, lo, hi } = order;
     this.#store.dropBefore(round);
     const program = this.#built;
     const begin = (shard: number) => {
@@ -105,12 +107,22 @@ export class ShardComputer {
         );
         this.#send({ type: 'outputs', round, ...range, computeMs: performance.now() - startedMs, tensors });
       } else {
-        const partial = await sumSubtree(range, (shard) => program[kind](begin(shard)));
-        this.#send({ type: 'partial', round, ...range, computeMs: performance.now() - startedMs, partial });
+        const digests: { shard: number; sha256: string }[] = [];
+        const partial = await sumSubtree(range, async (shard) => {
+          const own = await program[kind](begin(shard));
+          if (digest) digests.push({ shard, sha256: sha256Of(own.gradient) });
+          return own;
+        });
+        const computeMs = performance.now() - startedMs;
+        this.#send({ type: 'partial', round, ...range, computeMs, partial, digests });
       }
     }
     this.#send({ type: 'finished', order: { round, lo, hi } });
   }
+}
+
+function sha256Of(gradient: Float32Array): string {
+  return createHash('sha256').update(bytesOf(gradient)).digest('hex');
 }
 
 async function jobFunctions(jobPath: string | null, jobSha256: string | null): Promise<JobFunctions> {
