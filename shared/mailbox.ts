@@ -11,7 +11,11 @@ export class Mailbox<Message> {
   readonly #queue: Message[] = [];
   #handling = false;
 
-  constructor({ name, capacity, handle }: { name: string; capacity: number; handle: (message: Message) => void }) {
+  constructor({
+    name,
+    capacity,
+    handle,
+  }: { name: string; capacity: number; handle: (message: Message) => void }) {
     this.#name = name;
     this.#capacity = capacity;
     this.#handle = handle;

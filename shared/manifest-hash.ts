@@ -5,7 +5,13 @@ import type { Manifest } from './manifest.js';
 export function manifestHash({ weights, batchNorms, frozenLayers }: Manifest): string {
   const canonical = JSON.stringify([
     weights.map(({ name, shape, trainable }) => [name, shape, trainable]),
-    batchNorms.map(({ layer, momentum, channels, mean, variance }) => [layer, momentum, channels, mean, variance]),
+    batchNorms.map(({ layer, momentum, channels, mean, variance }) => [
+      layer,
+      momentum,
+      channels,
+      mean,
+      variance,
+    ]),
     frozenLayers,
   ]);
   return createHash('sha256').update(canonical).digest('hex');
