@@ -1,0 +1,50 @@
+import type * as tf from '@tensorflow/tfjs';
+import { Cluster, lambdaCallback } from 'lockstep';
+import { compileOptions } from './compile-options.js';
+import { buildCnn, type DigitsCnn } from './digits-cnn.js';
+
+/** A cluster of local workers with one compute thread each that trains the CNN a few steps at a time. */
+export class Distributed {
+  readonly #cluster: Cluster;
+  readonly #model: tf.LayersModel;
+  readonly #cnn: DigitsCnn;
+  readonly #shards: number;
+
+  private constructor(cluster: Cluster, model: tf.LayersModel, cnn: DigitsCnn, shards: number) {
+    this.#cluster = cluster;
+    this.#model = model;
+    this.#cnn = cnn;
+    this.#shards = shards;
+  }
+
+  static async start(
+    { backend, workers }: { backend: 'tensorflow' | 'wasm'; workers: number },
+    cnn: DigitsCnn,
+  ): Promise<Distributed> {
+    const cluster = await Cluster.local({ backend, workers });
+    const model = await buildCnn();
+    model.compile(compileOptions);
+    return new Distributed(cluster, model, cnn, workers);
+  }
+
+  /** Takes one step, then so many more, and gives the milliseconds between the ends of those. */
+  async run(steps: number): Promise<number[]> {
+    const { images, labels, rows, batchSize } = this.#cnn;
+    const data = { x: { dtype: 'uint8' as const, shape: [rows, 28, 28, 1], data: images }, y: labels };
+    const endsMs: number[] = [];
+    const onTrainBatchEnd = (): void => {
+      endsMs.push(performance.now());
+    };
+    await this.#cluster.fit(this.#model, data, {
+      batchSize,
+      shards: this.#shards,
+      stepsPerEpoch: steps + 1,
+      callbacks: lambdaCallback({ onTrainBatchEnd }),
+    });
+    return endsMs.slice(1).map((endMs, i) => endMs - endsMs[i]);
+  }
+
+  close(): Promise<void> {
+    return this.#cluster.close();
+  }
+}
