@@ -147,6 +147,16 @@ describe('the sum of partials', () => {
     expect(tree.root.gradient[0]).toBe(2 * 1.401298464324817e-45);
   });
 
+  it('adds -0 to -0 as -0, and to nothing as itself', () => {
+    const tree = new PartialTree(4, 3);
+    for (const lo of [2, 0, 1]) {
+      const gradient = Float32Array.of(-0, lo === 1 ? 0 : -0);
+      tree.add({ lo, hi: lo + 1 }, { gradient, sums: Float64Array.of(-0), moments: [], scores: [] });
+    }
+    expect(Array.from(tree.root.gradient)).toEqual([-0, 0]);
+    expect(Array.from(tree.root.sums)).toEqual([-0]);
+  });
+
   it('lists scores in the order of the shards, not of arrival', () => {
     const tree = new PartialTree(4, 4);
     for (const lo of [2, 0, 3, 1]) tree.add({ lo, hi: lo + 1 }, partialOf(lo));
