@@ -6,10 +6,10 @@ import { runWorker } from './run.js';
 // the parent's channel, so that no secret stands in arguments or environment, and it ends with its parent.
 
 process.on('disconnect', () => process.exit(0));
-// Ctrl-C reaches the whole process group; the coordinator finishes the step and says goodbye.
+// Ctrl-C, and a SIGTERM to the process group, reach workers as well; the coordinator finishes the step first and
+// then says goodbye.
 process.on('SIGINT', () => {});
-const leaving = new AbortController();
-process.on('SIGTERM', () => leaving.abort());
+process.on('SIGTERM', () => {});
 
 process.once('message', (message) => {
   void main(localWorkerConfig.parse(message));
@@ -17,7 +17,7 @@ process.once('message', (message) => {
 
 async function main({ url, token, backend, job }: LocalWorkerConfig): Promise<void> {
   try {
-    await runWorker({ url, token, backend, job, signal: leaving.signal, write: () => {} });
+    await runWorker({ url, token, backend, job, write: () => {} });
     process.exit(0);
   } catch (error) {
     process.stderr.write(`worker ${process.pid}: ${messageOf(error)}\n`);
