@@ -1,14 +1,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Callback } from '../../coordinator/callbacks/callback.js';
 import { earlyStopping } from '../../coordinator/callbacks/early-stopping.js';
 import { reduceLROnPlateau } from '../../coordinator/callbacks/reduce-lr-on-plateau.js';
-import { sgd } from '../../coordinator/optimizer/configs.js';
+import { adam, sgd } from '../../coordinator/optimizer/configs.js';
 import { InProcessCluster } from './in-process-cluster.js';
 import {
   batchSize,
+  features,
   rows,
   stepsPerEpoch,
   type Trained,
@@ -156,7 +158,53 @@ describe('a run that is stopped and resumed with another number of workers', () 
   });
 });
 
+describe('a resume is refused', () => {
+  it.each([
+    [
+      'for another model',
+      { model: tf.sequential({ layers: [tf.layers.dense({ units: 1, inputShape: [features] })] }) },
+    ],
+    ['with another shard count', { shards: 2 }],
+    ['with another batch size', { batchSize: 32 }],
+    ['with another optimizer', { optimizer: sgd() }],
+    ['with another rate', { optimizer: adam({ learningRate: 0.01, globalClipNorm: 1 }) }],
+  ])('%s, and the checkpoint stays as it was', async (_what, other) => {
+    await trainOn({ workers: 1 }, { directory, maxSteps: 3 });
+    await expect(trainOn({ workers: 1 }, { directory, resumes: true, ...other })).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+    });
+    const resumed = await trainOn({ workers: 1 }, { directory, resumes: true, maxSteps: 5 });
+    expect(resumed.steps).toEqual(undisturbed.steps.slice(3, 5));
+  });
+
+  it('when there is nothing to resume', async () => {
+    await expect(trainOn({ workers: 1 }, { directory, resumes: true })).rejects.toMatchObject({
+      code: 'CHECKPOINT_NOT_FOUND',
+    });
+  });
+
+  it('not for leaving the shard count out: the run keeps its own', async () => {
+    await trainOn({ workers: 1 }, { directory, maxSteps: 3 });
+    const resumed = await trainOn({ workers: 6 }, { directory, resumes: true, shards: null });
+    expect(resumed.stateSha256).toBe(undisturbed.stateSha256);
+  });
+});
+
 describe('callbacks with memory', () => {
+  it('are not told again that the open epoch begins', async () => {
+    const calls: string[] = [];
+    const callback: Callback = {
+      name: 'calls',
+      onTrainBegin: () => void calls.push('train begin'),
+      onEpochBegin: (epoch) => void calls.push(`epoch begin ${epoch}`),
+      onTrainBatchEnd: (batch) => void calls.push(`batch ${batch}`),
+      onEpochEnd: (epoch) => void calls.push(`epoch end ${epoch}`),
+    };
+    await trainOn({ workers: 1 }, { directory, maxSteps: 6 });
+    await trainOn({ workers: 1 }, { directory, resumes: true, maxSteps: 9, callbacks: [callback] });
+    expect(calls).toEqual(['train begin', 'batch 2', 'batch 3', 'epoch end 1', 'epoch begin 2', 'batch 0']);
+  });
+
   /** A rate at which the loss does not fall every epoch. */
   const restless = (): TrainingRun => ({
     optimizer: sgd({ learningRate: 0.3, momentum: 0.9, globalClipNorm: 1 }),

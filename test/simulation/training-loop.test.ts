@@ -273,6 +273,19 @@ describe('epochs and steps', () => {
   });
 });
 
+describe('data that does not fit the model', () => {
+  it.each([
+    ['inputs', features + 1, 1],
+    ['targets', features, 2],
+  ])('ends the run before its first step: %s of another shape', async (_what, width, outputs) => {
+    const train = datasetOf(
+      { dtype: 'float32', shape: [rows, width], data: new Float32Array(rows * width) },
+      { dtype: 'float32', shape: [rows, outputs], data: new Float32Array(rows * outputs) },
+    );
+    await expect(trainOn(two, { train })).rejects.toMatchObject({ code: 'SHAPE_MISMATCH' });
+  });
+});
+
 describe('validation', () => {
   it('logs val_ names for the weights at the end of the epoch', async () => {
     const { outcome } = await trainOn(two, {
