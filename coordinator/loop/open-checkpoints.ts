@@ -25,11 +25,11 @@ export async function openCheckpoints(
   const { directory, resume = false, keepLast } = options;
   const store = new CheckpointStore(directory, keepLast === undefined ? {} : { keepLast });
   // Reading comes first: a folder that holds nothing to resume is not made.
-  let snapshot: Snapshot | null = null;
+  let resumed: { readonly path: string; readonly snapshot: Snapshot } | null = null;
   if (resume) {
     const found = await store.readLatest();
     for (const message of found.warnings) emit({ type: 'warning', message });
-    snapshot = found.snapshot;
+    resumed = found;
   }
   const lock = await lockRun(directory);
   await store.prepare().catch(async (error: unknown) => {
@@ -37,8 +37,8 @@ export async function openCheckpoints(
     throw error;
   });
   return {
-    checkpoints: new RunCheckpoints(store, lock.term, options, emit),
-    resume: snapshot,
+    checkpoints: new RunCheckpoints(store, lock.term, options, emit, resumed?.path ?? null),
+    resume: resumed?.snapshot ?? null,
     release: () => lock.release(),
   };
 }

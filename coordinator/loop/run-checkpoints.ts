@@ -13,14 +13,16 @@ export class RunCheckpoints {
   readonly #everySteps: number | null;
   readonly #everyMs: number | null;
   #lastMs = performance.now();
-  #lastPath: string | null = null;
+  #lastPath: string | null;
 
   constructor(
     store: CheckpointStore,
     term: number,
     { everySteps, everySeconds }: CheckpointOptions,
     onEvent: RunListener,
+    resumedFrom: string | null,
   ) {
+    this.#lastPath = resumedFrom;
     this.directory = store.directory;
     this.term = term;
     this.#everySteps = everySteps ?? null;
@@ -35,7 +37,7 @@ export class RunCheckpoints {
     });
   }
 
-  /** The newest checkpoint of this run that is complete; null before the first. */
+  /** The newest checkpoint of this run that is complete, also of an earlier start; null before the first. */
   get lastPath(): string | null {
     return this.#lastPath;
   }
