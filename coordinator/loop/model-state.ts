@@ -14,7 +14,7 @@ let versions = 0;
 
 /**
  * The weights and the optimizer of a run. The next step is built in a second buffer; `commit` swaps the two, so
- * what is committed is never half of anything.
+ * what is committed is never half of anything. docs/benchmarks.md has the coordinator's memory as a formula.
  */
 export class ModelState {
   readonly manifest: Manifest;
