@@ -55,8 +55,9 @@ function automaticPrefix(layer: { name: string; getClassName(): string }): strin
   const prefix = layer.name.replace(/\d+$/, '');
   if (prefix === layer.name) return null;
   const className = layer.getClassName();
-  const isAutomatic =
-    ['input', 'sequential_', className.toLowerCase()].includes(prefix) || prefix.endsWith(`_${className}`);
+  const ownPrefix = { InputLayer: 'input', Sequential: 'sequential_' }[className];
+  const containerPrefix = 'layers' in layer ? className.toLowerCase() : undefined;
+  const isAutomatic = [ownPrefix, containerPrefix].includes(prefix) || prefix.endsWith(`_${className}`);
   return isAutomatic ? prefix : null;
 }
 

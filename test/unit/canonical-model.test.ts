@@ -60,6 +60,28 @@ describe('a canonical model', () => {
     ]);
   });
 
+  it('keeps names that end in a number, as users number their layers', () => {
+    const dense = (name: string, input: tf.SymbolicTensor) =>
+      tf.layers.dense({ units: 1, name }).apply(input) as tf.SymbolicTensor;
+    const input = tf.input({ shape: [1], name: 'pixels2' });
+    const hidden = dense('dense3', input);
+    const model = tf.model({ inputs: input, outputs: [dense('dense2', hidden), dense('out1', hidden)] });
+    const { manifest, outputNames } = canonicalModel(model);
+    expect(outputNames).toEqual(['dense2', 'out1']);
+    expect(manifest.weights.map(({ name }) => name.split('/')[0])).toEqual(
+      model.weights.map(({ originalName }) => originalName.split('/')[0]),
+    );
+  });
+
+  it('never gives an unnamed layer the name of another', () => {
+    // The input is unnamed; the layer has the name that it would get.
+    const input = tf.input({ shape: [1] });
+    const output = tf.layers.dense({ units: 1, name: 'input1' }).apply(input) as tf.SymbolicTensor;
+    const { topology } = canonicalModel(tf.model({ inputs: input, outputs: output }));
+    const { config } = topology as { config: { layers: { name: string }[] } };
+    expect(config.layers.map(({ name }) => name)).toEqual(['input2', 'input1']);
+  });
+
   it('has the manifest that a worker finds when it builds the topology', async () => {
     const model = unnamed();
     model.layers.find((layer) => layer.getClassName() === 'BatchNormalization')!.trainable = false;
