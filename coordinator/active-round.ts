@@ -25,7 +25,8 @@ export class ActiveRound {
   readonly #computeMs = new Map<number, number>();
   readonly #digests = new Map<number, string>();
   #sealed: SealedPayload | null = null;
-  #sites: string | null = null;
+  /** Of the results accepted; null before the first. */
+  #form: string | null = null;
   #broadcastMs = 0;
   #reduceMs = 0;
   readonly #resolve: (outcome: RoundOutcome) => void;
@@ -55,21 +56,18 @@ export class ActiveRound {
     this.#broadcastMs += clock.nowMs() - startedMs;
   }
 
-  /** Whether a result can be added to those before it: every shard calls the same BatchNorm layers in order. */
-  fits({ partial }: ShardResult): boolean {
-    if (partial === null) return true;
-    const sites = partial.moments.map(({ batchNorm }) => batchNorm).join();
-    this.#sites ??= sites;
-    return sites === this.#sites;
+  /** Whether a result can be put together with those accepted before it. */
+  fits(range: ShardRange, result: ShardResult): boolean {
+    if (this.#form !== null && this.#form !== formOf(result)) return false;
+    const { plan } = this.request.data;
+    const rows = plan.rowsOf(range.hi - 1).hi - plan.rowsOf(range.lo).lo;
+    return result.outputs?.every(({ shape }) => shape[0] === rows) ?? true;
   }
 
-  accept(
-    worker: number,
-    range: ShardRange,
-    { partial, outputs, computeMs, digests }: ShardResult,
-    clock: Clock,
-  ): void {
+  accept(worker: number, range: ShardRange, result: ShardResult, clock: Clock): void {
     const startedMs = clock.nowMs();
+    const { partial, outputs, computeMs, digests } = result;
+    this.#form ??= formOf(result);
     this.#computeMs.set(worker, (this.#computeMs.get(worker) ?? 0) + computeMs);
     for (const { shard, sha256 } of digests) this.#digests.set(shard, sha256);
     if (partial !== null) this.#tree.add(range, partial);
@@ -93,4 +91,10 @@ export class ActiveRound {
   fail(error: Error): void {
     this.#reject(error);
   }
+}
+
+/** What is the same for all shards of a batch: the BatchNorm layers they call in order, or the rows of the outputs. */
+function formOf({ partial, outputs }: ShardResult): string {
+  if (partial !== null) return partial.moments.map(({ batchNorm }) => batchNorm).join();
+  return (outputs ?? []).map(({ dtype, shape }) => `${dtype}[${shape.slice(1)}]`).join();
 }

@@ -25,6 +25,7 @@ import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally }
 import { Admission } from './server/admission.js';
 import { readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
+import { Roster } from './server/roster.js';
 import { WaitingReporter } from './waiting-reporter.js';
 
 const tickMs = 250;
@@ -39,7 +40,7 @@ export class Conductor {
   readonly #onEvent: RunListener;
   readonly #log: Logger;
   readonly #mailbox: Mailbox<RunInput>;
-  readonly #workers = new Map<number, RemoteWorker>();
+  readonly #roster = new Roster();
   readonly #stopTicking: () => void;
   readonly #gate: ReadyGate;
   readonly #admission = new Admission();
@@ -69,7 +70,7 @@ export class Conductor {
   /** Takes over an authenticated worker. */
   add(session: CoordinatorSession): void {
     const remote = new RemoteWorker(session);
-    this.#workers.set(remote.worker, remote);
+    this.#roster.add(remote);
     session.onMessage((message, payload) => this.#receive(remote, message, payload));
     void session.closed.then(({ reason }) => this.#leave(remote, reason));
     this.#mailbox.post({ type: 'joined', worker: remote.worker });
@@ -81,11 +82,11 @@ export class Conductor {
     invariant(this.#active === null, 'the program changed during a round');
     if (JSON.stringify(setup) === JSON.stringify(this.#setup)) return;
     this.#setup = setup;
-    for (const remote of this.#present()) this.#prepare(remote);
+    for (const remote of this.#roster.here) this.#prepare(remote);
   }
 
   /**
-   * Waits until `count` workers can compute.
+   * Waits until `count` workers can compute; once there were so many, until all that are left can.
    * @throws LockstepError NO_WORKERS after `timeoutMs`
    */
   ready(count: number, timeoutMs: number): Promise<void> {
@@ -103,7 +104,7 @@ export class Conductor {
     const workers = readyWorkers(this.#state);
     if (workers.length === 0) return;
     for (const [worker, range] of splitShards(plan.spec.present, workers, plan.spec.id)) {
-      this.#remote(worker).deliver(plan, range);
+      this.#roster.of(worker).deliver(plan, range);
     }
   }
 
@@ -143,24 +144,20 @@ export class Conductor {
 
   /** All workers that ever were ready, those lost included. */
   tallies(): WorkerTally[] {
-    return [...this.#workers.values()].flatMap((remote) => remote.tally() ?? []);
+    return this.#roster.tallies();
   }
 
-  /** Tells the workers to go and stops. Their connections close by themselves or with the listener. */
+  /**
+   * Tells the workers to go and stops; whoever still waits for a round or for workers gets an error. Connections
+   * close by themselves or with the listener.
+   */
   close(reason: string): void {
     this.#stopTicking();
     this.#closing = true;
-    for (const remote of this.#present()) remote.close('goodbye', reason);
-  }
-
-  #present(): RemoteWorker[] {
-    return [...this.#workers.values()].filter((remote) => remote.lost === null);
-  }
-
-  #remote(worker: number): RemoteWorker {
-    const remote = this.#workers.get(worker);
-    invariant(remote !== undefined, `no worker ${worker}`);
-    return remote;
+    for (const remote of this.#roster.here) remote.close('goodbye', reason);
+    const hint = 'Wait for what it computes before you close it, or make a new one.';
+    const cause = { code: 'NO_WORKERS' as const, message: `the cluster was closed: ${reason}`, hint };
+    this.#mailbox.post({ type: 'failed', cause });
   }
 
   #prepare(remote: RemoteWorker): void {
@@ -174,6 +171,7 @@ export class Conductor {
     if (remote.lost !== null) return;
     const { worker } = remote;
     remote.markLost(reason);
+    this.#roster.remove(remote);
     if (remote.row !== null && !this.#closing) this.#onEvent({ type: 'worker-lost', worker, reason });
     this.#log.info({ worker, reason }, 'worker left');
     this.#mailbox.post({ type: 'left', worker, reason });
@@ -214,8 +212,8 @@ export class Conductor {
     const { round: roundId, lo, hi } = message;
     const active = this.#active?.request.spec.id === roundId ? this.#active : null;
     const kind = active?.request.spec.kind ?? null;
-    const result = readResult(message, payload, kind, this.#setup.partialShape);
-    if (result === null || active?.fits(result) === false) {
+    const result = readResult(message, payload, kind, this.#setup.resultShape);
+    if (result === null || active?.fits({ lo, hi }, result) === false) {
       return this.#refuse(remote, 'invalid_message', 'its result has the wrong shape');
     }
     this.#incoming = result;
@@ -250,30 +248,30 @@ export class Conductor {
     const [state, effects] = transition(this.#state, input, this.#clock.nowMs(), this.#limits);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
-    this.#gate.update(readyWorkers(state).length);
+    this.#gate.update(readyWorkers(state).length, this.#roster.here.length);
   }
 
   #perform(effect: RunEffect): void {
     switch (effect.type) {
       case 'compute':
         invariant(this.#active !== null, 'an order without a round');
-        return this.#active.order(this.#remote(effect.worker), effect.range, this.#clock);
+        return this.#active.order(this.#roster.of(effect.worker), effect.range, this.#clock);
       case 'accept':
-        return this.#accept(this.#remote(effect.worker), effect.range);
+        return this.#accept(this.#roster.of(effect.worker), effect.range);
       case 'reject':
-        return this.#remote(effect.worker).reject(effect.code);
+        return this.#roster.of(effect.worker).reject(effect.code);
       case 'complete':
         return this.#finish();
       case 'recompute':
         this.#shardsRecomputed += effect.shards;
         return;
       case 'evict': {
-        const remote = this.#remote(effect.worker);
+        const remote = this.#roster.of(effect.worker);
         remote.close('silent', effect.reason);
         return this.#leave(remote, effect.reason);
       }
       case 'stop':
-        for (const remote of this.#present()) remote.close('failed', effect.cause.message);
+        for (const remote of this.#roster.here) remote.close('failed', effect.cause.message);
         this.#gate.fail(stopError(this.#state));
         this.#active?.fail(stopError(this.#state));
         this.#active = null;
@@ -293,7 +291,7 @@ export class Conductor {
     invariant(this.#active !== null, 'no round to finish');
     const active = this.#active;
     this.#active = null;
-    for (const remote of this.#workers.values()) remote.forget(active.request.spec.id);
+    for (const remote of this.#roster.here) remote.forget(active.request.spec.id);
     active.complete(this.#clock.nowMs());
   }
 }

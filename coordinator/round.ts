@@ -3,13 +3,13 @@ import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
 import type { HostTensor } from '../shared/tensors.js';
 import type { RoundSpec } from './core/round.js';
 import type { WorkerRow } from './events.js';
-import type { PartialShape } from './server/incoming.js';
+import type { ResultShape } from './server/incoming.js';
 import type { RoundData } from './server/round-data.js';
 
-/** What workers are told to build, and what their partials must look like. */
+/** What workers are told to build, and what their results must look like. */
 export interface ProgramSetup {
   readonly message: Omit<ToWorkerOf<'setup'>, 'type'>;
-  readonly partialShape: PartialShape;
+  readonly resultShape: ResultShape;
 }
 
 /** float32[totalSize] that does not change while a round uses it. */

@@ -27,7 +27,7 @@ export async function prepareWorkers(
   await access.conductor.ready(access.workers, access.joinTimeoutMs);
 }
 
-/** What workers are sent to build, and what their partials must look like. */
+/** What workers are sent to build, and what their results must look like. */
 function setupOf(
   { options }: ClusterAccess,
   { manifest }: CanonicalModel,
@@ -47,11 +47,12 @@ function setupOf(
       jobSha256: job?.hasCode === true ? job.sha256 : null,
       heartbeatMs,
     },
-    partialShape: {
+    resultShape: {
       trainableSize: manifest.trainableSize,
       sums: length,
       scores,
       channels: manifest.batchNorms.map(({ channels }) => channels),
+      outputs: program.outputs.length,
     },
   };
 }

@@ -4,13 +4,15 @@ import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
 import type { ShardResult } from '../active-round.js';
 import type { RoundSpec } from '../core/round.js';
 
-/** What every partial of a run must look like; anything else is refused before it can touch the sum. */
-export interface PartialShape {
+/** What every result of a run must look like; anything else is refused before it can touch the sum. */
+export interface ResultShape {
   readonly trainableSize: number;
   readonly sums: number;
   readonly scores: number;
   /** Channels of each BatchNorm layer in the manifest's order. */
   readonly channels: readonly number[];
+  /** Tensors of a prediction. */
+  readonly outputs: number;
 }
 
 /**
@@ -21,11 +23,11 @@ export function readResult(
   message: ToCoordinatorOf<'partial'> | ToCoordinatorOf<'outputs'>,
   payload: Uint8Array,
   kind: RoundSpec['kind'] | null,
-  shape: PartialShape,
+  shape: ResultShape,
 ): ShardResult | null {
   const { computeMs } = message;
   if (message.type === 'outputs') {
-    if (kind !== null && kind !== 'predict') return null;
+    if ((kind !== null && kind !== 'predict') || message.tensors.length !== shape.outputs) return null;
     return { partial: null, outputs: decodeTensors(message.tensors, payload), computeMs, digests: [] };
   }
   const { sections, digests } = message;

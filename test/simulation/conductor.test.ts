@@ -91,6 +91,37 @@ describe('the conductor', () => {
     await expect(train(cluster)).rejects.toMatchObject(error);
   });
 
+  it('leaves nobody waiting when it is closed', async () => {
+    const closed = { code: 'NO_WORKERS', message: expect.stringContaining('closed') };
+    const computing = clusterOf({
+      workers: 1,
+      onAnswer(_worker, answer, own) {
+        if (answer.type === 'partial') own.access.conductor.close('enough');
+      },
+    });
+    await expect(train(computing)).rejects.toMatchObject(closed);
+    await expect(train(computing)).rejects.toMatchObject(closed);
+    const empty = clusterOf({ workers: 0 });
+    const waiting = empty.access.conductor.ready(1, 60_000);
+    empty.access.conductor.close('enough');
+    await expect(waiting).rejects.toMatchObject(closed);
+  });
+
+  it('begins again with the workers that are left, and still tells what the lost ones did', async () => {
+    const cluster = clusterOf({ workers: 2 });
+    const first = await train(cluster, { epochs: 1 });
+    cluster.workers[1].kill();
+    const again = await train(cluster, { epochs: 1 });
+    expect(again.steps).toEqual(first.steps);
+    const tallies = cluster.access.conductor.tallies();
+    expect(tallies.map(({ row, lost }) => [row.worker, lost === null])).toEqual([
+      [0, true],
+      [1, false],
+    ]);
+    // Present shards of 4 batches: 4, 4, 4 and 2.
+    expect(tallies.reduce((sum, { shardsComputed }) => sum + shardsComputed, 0)).toBe(2 * 14);
+  });
+
   it('stops with NO_WORKERS when the last worker is lost and none comes', async () => {
     const cluster = clusterOf({
       workers: 1,

@@ -11,7 +11,7 @@ async function outcomeOf(wait: Promise<void>): Promise<string> {
 describe('the gate', () => {
   it('is open at once when enough are ready', async () => {
     const gate = new ReadyGate(new VirtualClock());
-    gate.update(2);
+    gate.update(2, 2);
     await expect(gate.wait(2, 1_000)).resolves.toBeUndefined();
   });
 
@@ -19,27 +19,45 @@ describe('the gate', () => {
     const gate = new ReadyGate(new VirtualClock());
     const two = gate.wait(2, 1_000);
     const three = gate.wait(3, 1_000);
-    gate.update(1);
+    gate.update(1, 1);
     expect(await outcomeOf(two)).toBe('pending');
-    gate.update(2);
+    gate.update(2, 2);
     await expect(two).resolves.toBeUndefined();
     expect(await outcomeOf(three)).toBe('pending');
-    gate.update(3);
+    gate.update(3, 3);
     await expect(three).resolves.toBeUndefined();
   });
 
   it('closes again when workers are lost', async () => {
     const gate = new ReadyGate(new VirtualClock());
-    gate.update(2);
-    gate.update(0);
+    gate.update(2, 2);
+    gate.update(0, 0);
     expect(await outcomeOf(gate.wait(1, 1_000))).toBe('pending');
+  });
+
+  it('does not wait for workers that were lost since it opened, but for all that are left', async () => {
+    const gate = new ReadyGate(new VirtualClock());
+    const first = gate.wait(3, 1_000);
+    gate.update(2, 2);
+    expect(await outcomeOf(first)).toBe('pending');
+    gate.update(3, 3);
+    await first;
+    // One is lost; the others build another program.
+    gate.update(0, 2);
+    const second = gate.wait(3, 1_000);
+    gate.update(1, 2);
+    expect(await outcomeOf(second)).toBe('pending');
+    gate.update(2, 2);
+    await expect(second).resolves.toBeUndefined();
+    gate.update(0, 0);
+    expect(await outcomeOf(gate.wait(3, 1_000))).toBe('pending');
   });
 
   it('ends the wait at its deadline and says how many there are', async () => {
     const clock = new VirtualClock();
     const gate = new ReadyGate(clock);
     const wait = gate.wait(4, 90_000);
-    gate.update(3);
+    gate.update(3, 3);
     clock.advance();
     expect(clock.nowMs()).toBe(90_000);
     await expect(wait).rejects.toMatchObject({
@@ -52,7 +70,7 @@ describe('the gate', () => {
     const clock = new VirtualClock();
     const gate = new ReadyGate(clock);
     const open = gate.wait(1, 1_000);
-    gate.update(1);
+    gate.update(1, 2);
     await open;
     const failing = gate.wait(2, 1_000);
     gate.fail(new LockstepError('WORKER_FAILED', 'broken', { hint: 'h' }));

@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { ActiveRound, type ShardResult } from '../../coordinator/active-round.js';
+import type { RoundSpec } from '../../coordinator/core/round.js';
+import type { RoundOutcome } from '../../coordinator/round.js';
+import { RoundData } from '../../coordinator/server/round-data.js';
+import { VirtualClock } from '../simulation/virtual-clock.js';
+
+const clock = new VirtualClock();
+const batchRows = 6;
+/** Shards of two rows: 0, 1 and 2. */
+const data = new RoundData(
+  { x: [{ dtype: 'float32', shape: [batchRows, 1], data: new Float32Array(batchRows) }], y: [] },
+  batchRows,
+  8,
+  4,
+);
+
+function round(kind: RoundSpec['kind']): { active: ActiveRound; outcome: Promise<RoundOutcome> } {
+  const spec = { id: 1, kind, shards: 4, present: data.plan.present };
+  const weights = { version: 1, flat: new Float32Array(1) };
+  const request = { spec, step: 0, batchRows, digest: false, data, weights };
+  let active: ActiveRound | null = null;
+  const outcome = new Promise<RoundOutcome>((resolve, reject) => {
+    active = new ActiveRound(request, 0, { resolve, reject });
+  });
+  return { active: active as unknown as ActiveRound, outcome };
+}
+
+function partialOf(batchNorms: readonly number[]): ShardResult {
+  const moments = batchNorms.map((batchNorm) => ({
+    batchNorm,
+    count: 2,
+    mean: Float64Array.of(0),
+    m2: Float64Array.of(1),
+  }));
+  const partial = { gradient: Float32Array.of(1), sums: Float64Array.of(1), moments, scores: [] };
+  return { partial, outputs: null, computeMs: 1, digests: [] };
+}
+
+function outputsOf(...shapes: (readonly [number, ...number[]])[]): ShardResult {
+  const outputs = shapes.map((shape) => ({
+    dtype: 'float32' as const,
+    shape,
+    data: new Float32Array(shape.reduce((size, length) => size * length, 1)),
+  }));
+  return { partial: null, outputs, computeMs: 1, digests: [] };
+}
+
+describe('a round', () => {
+  it('takes no partial that calls other BatchNorm layers than those accepted', () => {
+    const { active } = round('train');
+    active.accept(0, { lo: 0, hi: 1 }, partialOf([0, 1]), clock);
+    expect(active.fits({ lo: 1, hi: 2 }, partialOf([0, 1]))).toBe(true);
+    expect(active.fits({ lo: 1, hi: 2 }, partialOf([1, 0]))).toBe(false);
+    expect(active.fits({ lo: 1, hi: 2 }, partialOf([]))).toBe(false);
+  });
+
+  it('does not judge others by a partial that was never accepted', () => {
+    const { active } = round('train');
+    active.fits({ lo: 1, hi: 2 }, partialOf([]));
+    expect(active.fits({ lo: 0, hi: 1 }, partialOf([0, 1]))).toBe(true);
+  });
+
+  it('takes a prediction only for as many rows as its shards have, and of one form', () => {
+    const { active } = round('predict');
+    expect(active.fits({ lo: 0, hi: 2 }, outputsOf([3, 5]))).toBe(false);
+    expect(active.fits({ lo: 0, hi: 2 }, outputsOf([4, 5]))).toBe(true);
+    active.accept(0, { lo: 0, hi: 2 }, outputsOf([4, 5]), clock);
+    expect(active.fits({ lo: 2, hi: 3 }, outputsOf([2, 6]))).toBe(false);
+    expect(active.fits({ lo: 2, hi: 3 }, outputsOf([2, 5], [2, 5]))).toBe(false);
+    expect(active.fits({ lo: 2, hi: 3 }, outputsOf([2, 5]))).toBe(true);
+  });
+
+  it('gives the outputs in the order of rows, whoever comes first', async () => {
+    const { active, outcome } = round('predict');
+    active.accept(1, { lo: 2, hi: 3 }, outputsOf([2, 5]), clock);
+    active.accept(0, { lo: 0, hi: 2 }, outputsOf([4, 5]), clock);
+    active.complete(7);
+    const { outputs, roundMs } = await outcome;
+    expect(outputs.map(([tensor]) => tensor.shape[0])).toEqual([4, 2]);
+    expect(roundMs).toBe(7);
+  });
+});
