@@ -108,7 +108,9 @@ function weightsOf(input: ArrayInput, names: readonly string[], outputs: number)
 function isColumn(input: ArrayInput): input is ArrayColumn {
   if (input instanceof tf.Tensor || ArrayBuffer.isView(input)) return true;
   if (Array.isArray(input)) return input.length > 0 && typeof input[0] === 'number';
-  return 'data' in input && (ArrayBuffer.isView(input.data) || Array.isArray(input.data));
+  // An input may itself be named "data": then others stand beside it.
+  const isShaped = Object.keys(input).every((key) => ['data', 'shape', 'dtype'].includes(key));
+  return isShaped && 'data' in input && (ArrayBuffer.isView(input.data) || Array.isArray(input.data));
 }
 
 function hostTensor(name: string, column: ArrayColumn): HostTensor {

@@ -41,6 +41,13 @@ export function streamSource(
       },
     );
   }
+  if (stepsPerEpoch !== undefined && !(Number.isInteger(stepsPerEpoch) && stepsPerEpoch >= 1)) {
+    throw new LockstepError(
+      'BAD_OPTION',
+      `stepsPerEpoch is ${stepsPerEpoch}, expected a whole number of at least 1`,
+      { hint: 'Leave it out to read the stream to its end.' },
+    );
+  }
   const batches = stream.length === undefined ? null : Math.ceil(stream.length / batchSize);
   if (stepsPerEpoch !== undefined && batches !== null && stepsPerEpoch > batches) {
     throw tooManySteps(stepsPerEpoch, batches);
