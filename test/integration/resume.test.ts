@@ -28,6 +28,11 @@ async function trainAndHold(own: TestRun, step: number, folder: string, workers:
   return { process, trained, ledger };
 }
 
+/** As Ctrl-C in a terminal and most process supervisors do: every process gets the signal, workers too. */
+async function signalAll(own: TestRun, signal: NodeJS.Signals): Promise<void> {
+  for (const pid of await own.running()) process.kill(pid, signal);
+}
+
 function saved(process: Lockstep, step: number) {
   return process.entry((entry) => entry.event === 'checkpoint' && entry.step === step);
 }
@@ -47,7 +52,7 @@ beforeAll(async () => {
   shared = await TestRun.begin();
   undisturbed = await shared.train([...fresh, '--workers', '2']);
   const held = await trainAndHold(shared, 8, shared.at('stopped'), '2');
-  held.process.kill('SIGINT');
+  await signalAll(shared, 'SIGINT');
   stopped = await held.trained;
   const lines = (await readFile(held.ledger, 'utf8')).trimEnd().split('\n');
   read = lines.map((line) => JSON.parse(line));
@@ -102,7 +107,7 @@ describe('a run stopped by SIGINT in the middle of an epoch', () => {
 it('a run stopped by SIGTERM in its first epoch exits with 143 and can be resumed', async () => {
   const folder = run.at('run');
   const held = await trainAndHold(run, 5, folder, '1');
-  held.process.kill('SIGTERM');
+  await signalAll(run, 'SIGTERM');
   const terminated = await held.trained;
   expect(terminated.exitCode).toBe(143);
   expect(terminated.report).toMatchObject({ cause: 'signal', steps: 5, epochs: 0 });
