@@ -66,7 +66,7 @@ export class Trainer {
       while (!isDone && !this.#isInterrupted() && this.#position.epoch < epochs) isDone = await this.#epoch();
     } catch (error) {
       // The step that failed is not part of the run; what is committed can be resumed.
-      this.#save();
+      if (this.#samplesTrained > 0) this.#save();
       throw error;
     } finally {
       await this.#plan.checkpoints?.flush();

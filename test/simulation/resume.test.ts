@@ -150,6 +150,20 @@ describe('a run that is stopped and resumed with another number of workers', () 
     expect(second.stateSha256).toBe(undisturbed.stateSha256);
   });
 
+  it('leaves an earlier run in its folder alone if it fails before its first step', async () => {
+    await trainOn({ workers: 1 }, { directory, maxSteps: 3 });
+    const fail: Callback = {
+      name: 'fail',
+      onEpochBegin() {
+        throw new RangeError('too early');
+      },
+    };
+    const failing = trainOn({ workers: 1 }, { directory, callbacks: [fail] });
+    await expect(failing).rejects.toMatchObject({ code: 'CALLBACK_FAILED' });
+    const resumed = await trainOn({ workers: 1 }, { directory, resumes: true });
+    expect(resumed.steps).toEqual(undisturbed.steps.slice(3));
+  });
+
   it('does nothing more once it was done', async () => {
     await trainOn({ workers: 1 }, { directory });
     const again = await trainOn({ workers: 2 }, { directory, resumes: true });
