@@ -14,7 +14,9 @@ import { PartialTree } from '../../coordinator/reduce/partial-tree.js';
 import { addPartials, type ShardPartial } from '../../shared/partial.js';
 import { deriveSeed, Random } from '../../shared/random.js';
 import { type ShardRange, subtreesOf, sumTree } from '../../shared/tree.js';
+import { bitsOf, payloadOf } from './payload.js';
 import { VirtualClock } from './virtual-clock.js';
+import { type Weather, weatherOf } from './weather.js';
 
 const limits: RunLimits = {
   silenceMs: 5_000,
@@ -26,7 +28,6 @@ const tickMs = 500;
 const heartbeatMs = 1_000;
 /** No run of a few short rounds may take longer than this, whatever happens to it. */
 const deadlineMs = 30 * 60_000;
-const elements = 6;
 
 /** What happened in a simulated run. */
 export interface FaultyRunReport {
@@ -37,18 +38,6 @@ export interface FaultyRunReport {
   readonly rejected: number;
   readonly recomputed: number;
   readonly virtualMs: number;
-}
-
-/** How likely each thing is that can go wrong, drawn for each run: some runs are calm, some are storms. */
-interface Weather {
-  /** Per shard that is computed. */
-  readonly death: number;
-  readonly silence: number;
-  /** Per partial that is sent. */
-  readonly duplicate: number;
-  readonly stale: number;
-  readonly nonsense: number;
-  readonly lostOnLine: number;
 }
 
 interface Partial {
@@ -89,16 +78,7 @@ export class FaultyRun {
     this.#trace = trace;
     this.#random = new Random(deriveSeed(seed, 'test'));
     const random = this.#random;
-    const storm = random.next();
-    const chance = (most: number): number => storm * most * random.next();
-    this.#weather = {
-      death: chance(0.6),
-      silence: chance(0.3),
-      duplicate: chance(0.5),
-      stale: chance(0.5),
-      nonsense: chance(0.5),
-      lostOnLine: chance(0.3),
-    };
+    this.#weather = weatherOf(random);
     const shards = 1 + random.below(12);
     this.#rounds = Array.from({ length: 1 + random.below(5) }, (_, i) => {
       // Rounds that were prepared and never begun leave gaps in the numbers.
@@ -308,24 +288,10 @@ export class FaultyRun {
     const { present } = this.#rounds[this.#at];
     const sum = sumTree(
       range,
-      (shard) => (shard < present ? this.#payload(roundId, shard) : null),
+      (shard) => (shard < present ? payloadOf(this.#seed, roundId, shard) : null),
       addPartials,
     );
     assert(sum !== null);
     return sum;
   }
-
-  /** Values of many magnitudes, so that any other order of additions gives other bits. */
-  #payload(roundId: number, shard: number): ShardPartial {
-    const random = new Random(deriveSeed(this.#seed, 'shard', roundId, shard));
-    const gradient = Float32Array.from(
-      { length: elements },
-      () => random.normal() * 10 ** (random.below(9) - 4),
-    );
-    return { gradient, sums: Float64Array.of(random.normal()), moments: [], scores: [] };
-  }
-}
-
-function bitsOf({ gradient, sums }: ShardPartial): string {
-  return [gradient, sums].map(({ buffer }) => Buffer.from(buffer).toString('hex')).join(' ');
 }

@@ -63,6 +63,14 @@ export function tinyModel(seed = 1): tf.LayersModel {
   });
 }
 
+/** Without layers whose weights move by themselves, or that draw random numbers. */
+export function plainModel(): tf.LayersModel {
+  const kernelInitializer = tf.initializers.glorotUniform({ seed: 5 });
+  return tf.sequential({
+    layers: [tf.layers.dense({ units: 1, inputShape: [features], kernelInitializer })],
+  });
+}
+
 export interface TrainingRun extends Partial<TrainingRequest> {
   /** The run's folder; with `resume` it goes on from what is there. */
   readonly directory?: string;

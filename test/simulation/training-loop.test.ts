@@ -1,14 +1,14 @@
-import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Callback, Logs } from '../../coordinator/callbacks/callback.js';
 import { terminateOnNaN } from '../../coordinator/callbacks/terminate-on-nan.js';
 import type { Dataset } from '../../coordinator/data/dataset.js';
 import { sgd } from '../../coordinator/optimizer/configs.js';
-import type { HostTensor } from '../../shared/tensors.js';
+import { recorder } from './hook-recorder.js';
 import {
   batchSize,
   datasetOf,
   features,
+  plainModel,
   rows,
   stepsPerEpoch,
   type Trained,
@@ -17,38 +17,6 @@ import {
   trainOn,
   watched,
 } from './tiny-training.js';
-
-/** Without layers whose weights move by themselves, or that draw random numbers. */
-function plain(): tf.LayersModel {
-  const kernelInitializer = tf.initializers.glorotUniform({ seed: 5 });
-  return tf.sequential({
-    layers: [tf.layers.dense({ units: 1, inputShape: [features], kernelInitializer })],
-  });
-}
-
-const tensorOf = ({ data, shape }: HostTensor): tf.Tensor => tf.tensor(data, [...shape]);
-
-/** Every hook that is called, in order, with its epoch or batch. */
-function recorder(): { callback: Callback; calls: string[] } {
-  const calls: string[] = [];
-  const say = (hook: string) => (first?: unknown) => {
-    calls.push(typeof first === 'number' ? `${hook} ${first}` : hook);
-  };
-  const callback: Callback = {
-    name: 'recorder',
-    onTrainBegin: say('train begin'),
-    onTrainEnd: say('train end'),
-    onEpochBegin: say('epoch begin'),
-    onEpochEnd: say('epoch end'),
-    onTrainBatchBegin: say('batch begin'),
-    onTrainBatchEnd: say('batch end'),
-    onTestBegin: say('test begin'),
-    onTestEnd: say('test end'),
-    onTestBatchBegin: say('test batch begin'),
-    onTestBatchEnd: say('test batch end'),
-  };
-  return { callback, calls };
-}
 
 const batches = (count: number, name = 'batch'): string[] =>
   Array.from({ length: count }, (_, batch) => [`${name} begin ${batch}`, `${name} end ${batch}`]).flat();
@@ -148,7 +116,7 @@ describe('the hooks of callbacks', () => {
     };
     const { outcome, steps } = await trainOn(two, {
       epochs: 1,
-      model: plain(),
+      model: plainModel(),
       optimizer: sgd({ learningRate: 0.1 }),
       callbacks: [still],
     });
@@ -203,7 +171,7 @@ describe('what is not finite', () => {
       { dtype: 'float32', shape: [rows, 1], data: y },
     );
   };
-  const run = (): TrainingRun => ({ train: extreme(), shuffle: false, model: plain() });
+  const run = (): TrainingRun => ({ train: extreme(), shuffle: false, model: plainModel() });
 
   it('stops the run, names what it is, and leaves the weights of the step before', async () => {
     const steps: string[] = [];
@@ -283,51 +251,5 @@ describe('data that does not fit the model', () => {
       { dtype: 'float32', shape: [rows, outputs], data: new Float32Array(rows * outputs) },
     );
     await expect(trainOn(two, { train })).rejects.toMatchObject({ code: 'SHAPE_MISMATCH' });
-  });
-});
-
-describe('validation', () => {
-  it('logs val_ names for the weights at the end of the epoch', async () => {
-    const { outcome } = await trainOn(two, {
-      epochs: 2,
-      validation,
-      model: plain(),
-      optimizer: sgd({ learningRate: 0 }),
-    });
-    const { history } = outcome.history;
-    expect(Object.keys(history).sort()).toEqual(['loss', 'mae', 'val_loss', 'val_mae']);
-    // Nothing moves, so both epochs have the loss of the initial weights, as plain TensorFlow.js gives it.
-    const { x, y } = await validation.batch(Int32Array.from({ length: 20 }, (_, i) => i));
-    const predicted = plain().predict(tensorOf(x[0])) as tf.Tensor;
-    const errors = predicted.sub(tensorOf(y[0]));
-    expect(history.val_loss).toHaveLength(2);
-    for (const loss of history.val_loss)
-      expect(loss).toBeCloseTo(errors.square().mean().arraySync() as number, 5);
-    for (const mae of history.val_mae) expect(mae).toBeCloseTo(errors.abs().mean().arraySync() as number, 5);
-  });
-
-  it.each([
-    ['every second epoch', 2, [2, 4]],
-    ['the epochs that are listed, counted from 1', [1, 4, 5], [1, 4, 5]],
-  ])('runs after %s', async (_when, validationFreq, expected) => {
-    const { callback, calls } = recorder();
-    const { outcome } = await trainOn(two, { epochs: 5, validation, validationFreq, callbacks: [callback] });
-    const validated: number[] = [];
-    for (const [i, call] of calls.entries()) {
-      if (call.startsWith('epoch end') && calls[i - 1] === 'test end')
-        validated.push(Number(call.slice(10)) + 1);
-    }
-    expect(validated).toEqual(expected);
-    expect(outcome.history.history.val_loss).toHaveLength(expected.length);
-    expect(outcome.history.history.loss).toHaveLength(5);
-  });
-
-  it('has the same bits on any number of workers, and does not touch the training', async () => {
-    const one = await trainOn({ workers: 1 }, { epochs: 2, validation });
-    const three = await trainOn({ workers: 3, seed: 5 }, { epochs: 2, validation });
-    const without = await trainOn(two, { epochs: 2 });
-    expect(three.outcome.history.history).toEqual(one.outcome.history.history);
-    expect(three.stateSha256).toBe(one.stateSha256);
-    expect(three.weightsSha256).toBe(without.weightsSha256);
   });
 });
