@@ -159,22 +159,22 @@ export class Cluster {
    * @throws LockstepError for options, data or models that cannot be used, and when the run fails; the model then
    * has the weights of the last committed step
    */
-  fit(model: tf.LayersModel, data: FitData, options: FitOptions = {}): Promise<History> {
-    return fitModel(this.#access, model, data, options);
+  async fit(model: tf.LayersModel, data: FitData, options: FitOptions = {}): Promise<History> {
+    return fitModel(this.access, model, data, options);
   }
 
   /** Loss and metrics of a compiled model, by Keras name: `{ loss, accuracy, … }`. */
-  evaluate(model: tf.LayersModel, data: FitData, options: EvaluateOptions = {}): Promise<Logs> {
-    return evaluateModel(this.#access, model, data, options);
+  async evaluate(model: tf.LayersModel, data: FitData, options: EvaluateOptions = {}): Promise<Logs> {
+    return evaluateModel(this.access, model, data, options);
   }
 
   /** The model's output for every row of `x`: one tensor, or a list for several outputs. The caller disposes it. */
-  predict(
+  async predict(
     model: tf.LayersModel,
     x: ArrayData['x'] | FitData,
     options: PredictOptions = {},
   ): Promise<tf.Tensor | tf.Tensor[]> {
-    return predictModel(this.#access, model, x, options);
+    return predictModel(this.access, model, x, options);
   }
 
   /** How the parts of Lockstep reach the workers. @internal */
@@ -185,7 +185,7 @@ export class Cluster {
     return this.#access;
   }
 
-  /** Says goodbye to the workers, ends local ones, and frees the address. */
+  /** Says goodbye to the workers, ends local ones, and frees the address. What is still computed fails. */
   close(): Promise<void> {
     this.#closed ??= this.#release();
     return this.#closed;

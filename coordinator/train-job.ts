@@ -4,13 +4,14 @@ import { deriveSeed, Random } from '../shared/random.js';
 import type { Callback } from './callbacks/callback.js';
 import { loadModel } from './checkpoint/saved-model.js';
 import { CheckpointStore } from './checkpoint/store.js';
-import type { Cluster } from './cluster.js';
+import type { Cluster, ClusterAccess } from './cluster.js';
 import type { RunListener } from './events.js';
 import type { Job, JobContext, JobData, LoadedJob } from './job.js';
-import { buildPlan, type TrainingRequest } from './loop/build-plan.js';
+import { buildPlan } from './loop/build-plan.js';
 import { evaluateModel } from './loop/evaluate-model.js';
+import { exclusively } from './loop/exclusively.js';
 import { splitValidation } from './loop/fit.js';
-import { openCheckpoints } from './loop/open-checkpoints.js';
+import { type OpenedCheckpoints, openCheckpoints } from './loop/open-checkpoints.js';
 import { runPlan } from './loop/run-plan.js';
 import type { StepRecord } from './loop/training-plan.js';
 import { fromName } from './optimizer/from-tfjs.js';
@@ -44,8 +45,7 @@ export async function trainJob(
   options: TrainOptions,
 ): Promise<RunReport> {
   const { access } = cluster;
-  const { onEvent, dataDir, checkpointDir, resume = false } = options;
-  const unsubscribe = onEvent === undefined ? () => {} : access.subscribe(onEvent);
+  const { onEvent, checkpointDir, resume = false } = options;
   if (resume && checkpointDir === undefined) {
     throw new LockstepError('BAD_OPTION', '--resume needs to know where the run is', {
       hint: 'Add --checkpoint-dir DIR, the folder the run was started with.',
@@ -53,13 +53,38 @@ export async function trainJob(
   }
   const directory =
     checkpointDir === undefined ? null : { ...job.checkpoint, directory: checkpointDir, resume };
-  const opened = await openCheckpoints(directory, access.emit);
+  return exclusively(access, 'fit', async () => {
+    const unsubscribe = onEvent === undefined ? () => {} : access.subscribe(onEvent);
+    try {
+      const opened = await openCheckpoints(directory, access.emit);
+      try {
+        return await trainWith(access, job, options, opened);
+      } finally {
+        await opened?.release();
+      }
+    } finally {
+      unsubscribe();
+    }
+  });
+}
+
+async function trainWith(
+  access: ClusterAccess,
+  job: Job,
+  options: TrainOptions,
+  opened: OpenedCheckpoints | null,
+): Promise<RunReport> {
+  const seed = options.seed ?? opened?.resume?.run.seed ?? job.seed ?? 0;
+  const context: JobContext = {
+    dataDir: options.dataDir,
+    seed,
+    rng: new Random(deriveSeed(seed, 'user')),
+  };
+  const { train, validation } = await dataOf(job, context);
+  const model = await buildSeeded(job, context);
   try {
-    const seed = options.seed ?? opened?.resume?.run.seed ?? job.seed ?? 0;
-    const context: JobContext = { dataDir, seed, rng: new Random(deriveSeed(seed, 'user')) };
-    const { train, validation } = await dataOf(job, context);
-    const request: TrainingRequest = {
-      model: await buildSeeded(job, context),
+    const { plan, canonical } = await buildPlan(access, {
+      model,
       objective: job,
       optimizer: typeof job.optimizer === 'string' ? fromName(job.optimizer) : job.optimizer,
       continued: null,
@@ -82,14 +107,11 @@ export async function trainJob(
       maxSteps: options.maxSteps ?? null,
       signal: options.signal ?? null,
       onStep: options.onStep ?? null,
-    };
-    const { plan, canonical } = await buildPlan(access, request);
+    });
     const outcome = await runPlan(access, canonical, plan);
-    request.model.dispose();
     return reportOf(plan, outcome, access.conductor);
   } finally {
-    unsubscribe();
-    await opened?.release();
+    model.dispose();
   }
 }
 

@@ -16,6 +16,7 @@ import { constraintsOf } from '../optimizer/constraints.js';
 import type { OptimizerConfig, Slots } from '../optimizer/optimizer.js';
 import { type CanonicalModel, canonicalModel } from './canonical-model.js';
 import { checkBatchNorm } from './check-batch-norm.js';
+import { checkWhole } from './check-whole.js';
 import { ModelState } from './model-state.js';
 import { describeProgram, type Objective } from './program.js';
 import type { RunCheckpoints } from './run-checkpoints.js';
@@ -28,8 +29,13 @@ export interface TrainingRequest {
   readonly model: tf.LayersModel;
   readonly objective: Objective;
   readonly optimizer: OptimizerConfig;
-  /** Slots of an earlier fit to continue with. */
-  readonly continued: { readonly slots: ReadonlyMap<string, Slots>; readonly iteration: number } | null;
+  /** What an earlier fit left of the optimizer, to continue with. */
+  readonly continued: {
+    readonly slots: ReadonlyMap<string, Slots>;
+    readonly iteration: number;
+    /** The constant that a callback put in the schedule's place, or null. */
+    readonly learningRate: number | null;
+  } | null;
   readonly train: Dataset | StreamDataset;
   readonly validation: Dataset | StreamDataset | null;
   /** Null: 32, or all rows if there are fewer. */
@@ -65,13 +71,21 @@ export function defaultShards(workers: number, batchSize: number): number {
   return shards;
 }
 
-/** Batches of evaluation data: in order, and never larger than the data. */
+/**
+ * Batches of evaluation data: in order, and never larger than the data.
+ * @throws LockstepError DATA_EMPTY
+ */
 export function evaluationSource(
   data: Dataset | StreamDataset,
   batchSize: number,
   seed: number,
 ): BatchSource {
   if (isStream(data)) return streamSource(data, { batchSize, seed, shuffleBuffer: 1 });
+  if (data.length === 0) {
+    throw new LockstepError('DATA_EMPTY', 'the dataset holds no rows', {
+      hint: 'Look at how it is read or split.',
+    });
+  }
   return arraySource(data, { batchSize: Math.min(batchSize, data.length), seed, shuffle: false });
 }
 
@@ -115,7 +129,7 @@ export async function buildPlan(
     constraints: constraintsOf(model),
   });
   if (request.continued !== null) {
-    state.restore({ ...request.continued, flat: state.weights.flat, learningRate: null });
+    state.restore({ ...request.continued, flat: state.weights.flat });
   }
   const { stepsPerEpoch, shuffle, shuffleBuffer, classWeight, validation, validationBatchSize } = request;
   const limit = stepsPerEpoch === null ? {} : { stepsPerEpoch };
@@ -159,22 +173,16 @@ export async function readWeights(model: tf.LayersModel): Promise<Float32Array[]
   return Promise.all(model.getWeights().map(async (weight) => (await weight.data()).slice() as Float32Array));
 }
 
-function checkCounts({ epochs, initialEpoch, batchSize, shards, validationFreq }: TrainingRequest): void {
-  const whole = (name: string, value: number | null, least: number): void => {
-    if (value === null || (Number.isInteger(value) && value >= least)) return;
-    throw new LockstepError(
-      'BAD_OPTION',
-      `${name} is ${value}, expected a whole number of at least ${least}`,
-      {
-        hint: `Give ${name} as a whole number.`,
-      },
-    );
-  };
-  whole('epochs', epochs, 1);
-  whole('initialEpoch', initialEpoch, 0);
-  whole('batchSize', batchSize, 1);
-  whole('shards', shards, 1);
-  for (const frequency of [validationFreq].flat()) whole('validationFreq', frequency, 1);
+function checkCounts(request: TrainingRequest): void {
+  const { epochs, initialEpoch } = request;
+  checkWhole('epochs', epochs, 1);
+  checkWhole('initialEpoch', initialEpoch, 0);
+  checkWhole('batchSize', request.batchSize, 1);
+  checkWhole('validationBatchSize', request.validationBatchSize, 1);
+  checkWhole('stepsPerEpoch', request.stepsPerEpoch, 1);
+  checkWhole('shards', request.shards, 1);
+  checkWhole('seed', request.seed, 0);
+  for (const frequency of [request.validationFreq].flat()) checkWhole('validationFreq', frequency, 1);
   if (initialEpoch >= epochs) {
     throw new LockstepError(
       'BAD_OPTION',

@@ -10,7 +10,9 @@ import type { Dataset, StreamDataset } from '../data/dataset.js';
 import { sgd } from '../optimizer/configs.js';
 import { defaultShards, evaluationSource, readWeights } from './build-plan.js';
 import { type CanonicalModel, canonicalModel } from './canonical-model.js';
+import { checkWhole } from './check-whole.js';
 import { evaluateSource, predictSource } from './evaluate.js';
+import { exclusively } from './exclusively.js';
 import { datasetOf, type FitData, objectiveOf } from './fit.js';
 import { ModelState } from './model-state.js';
 import { describeProgram, type Objective } from './program.js';
@@ -37,8 +39,12 @@ async function prepare(
   access: ClusterAccess,
   model: tf.LayersModel,
   objective: Objective,
-  { batchSize = 32, shards = defaultShards(access.workers, batchSize) }: PredictOptions,
+  options: PredictOptions,
 ): Promise<Prepared> {
+  const { batchSize = 32 } = options;
+  checkWhole('batchSize', batchSize, 1);
+  const { shards = defaultShards(access.workers, batchSize) } = options;
+  checkWhole('shards', shards, 1);
   const canonical = canonicalModel(model);
   const hasJob = access.options.job !== undefined;
   const program = describeProgram(model, canonical, objective, { seed: 0, hasJob });
@@ -50,7 +56,16 @@ async function prepare(
 }
 
 /** The work of `Cluster.evaluate`. */
-export async function evaluateModel(
+export function evaluateModel(
+  access: ClusterAccess,
+  model: tf.LayersModel,
+  data: FitData,
+  options: EvaluateOptions,
+): Promise<Logs> {
+  return exclusively(access, 'evaluate', () => evaluate(access, model, data, options));
+}
+
+async function evaluate(
   access: ClusterAccess,
   model: tf.LayersModel,
   data: FitData,
@@ -78,7 +93,16 @@ export async function evaluateModel(
 }
 
 /** The work of `Cluster.predict`. */
-export async function predictModel(
+export function predictModel(
+  access: ClusterAccess,
+  model: tf.LayersModel,
+  x: FitData | FitDataX,
+  options: PredictOptions,
+): Promise<tf.Tensor | tf.Tensor[]> {
+  return exclusively(access, 'predict', () => predict(access, model, x, options));
+}
+
+async function predict(
   access: ClusterAccess,
   model: tf.LayersModel,
   x: FitData | FitDataX,

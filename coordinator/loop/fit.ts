@@ -12,7 +12,8 @@ import type { CheckpointOptions, Job, LossOption, PerOutput } from '../job.js';
 import { fromName, fromTfjs } from '../optimizer/from-tfjs.js';
 import type { Optimizer, OptimizerConfig, OptimizerName } from '../optimizer/optimizer.js';
 import { buildPlan, isStream, type TrainingRequest } from './build-plan.js';
-import { openCheckpoints } from './open-checkpoints.js';
+import { exclusively } from './exclusively.js';
+import { type OpenedCheckpoints, openCheckpoints } from './open-checkpoints.js';
 import type { Objective } from './program.js';
 import { runPlan } from './run-plan.js';
 
@@ -79,8 +80,17 @@ export function objectiveOf(model: tf.LayersModel, options: Partial<Objective>):
   return { loss, lossWeights, weightedMetrics, metrics: typeof metrics === 'string' ? [metrics] : metrics };
 }
 
-/** What an earlier fit left of a model's optimizer, and the optimizer it was compiled with then. */
-const earlierFits = new WeakMap<tf.LayersModel, { key: unknown; optimizer: Optimizer; iteration: number }>();
+interface EarlierFit {
+  /** What the model was compiled with then. */
+  readonly key: unknown;
+  readonly optimizer: Optimizer;
+  readonly iteration: number;
+  /** The constant that a callback put in the schedule's place, or null. */
+  readonly learningRate: number | null;
+}
+
+/** What an earlier fit left of a model's optimizer. */
+const earlierFits = new WeakMap<tf.LayersModel, EarlierFit>();
 
 function optimizerOf(
   model: tf.LayersModel,
@@ -102,58 +112,82 @@ export function datasetOf(data: FitData, model: tf.LayersModel): Dataset | Strea
   return data;
 }
 
+/** What the fit before this one left, if it was with the same optimizer; a rate that was set since then counts. */
+function continuedFrom(
+  earlier: EarlierFit | undefined,
+  key: unknown,
+  { learningRate }: OptimizerConfig,
+): TrainingRequest['continued'] {
+  if (earlier === undefined || earlier.key !== key) return null;
+  const { optimizer, iteration } = earlier;
+  const isSame = optimizer.config.learningRate === learningRate;
+  return { slots: optimizer.slots(), iteration, learningRate: isSame ? earlier.learningRate : null };
+}
+
 /** The work of `Cluster.fit`. */
-export async function fitModel(
+export function fitModel(
   access: ClusterAccess,
   model: tf.LayersModel,
   data: FitData,
   options: FitOptions,
 ): Promise<History> {
-  const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
+  return exclusively(access, 'fit', async () => {
+    const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
+    try {
+      const opened = await openCheckpoints(options.checkpoint ?? null, access.emit);
+      try {
+        return await fitWith(access, model, data, options, opened);
+      } finally {
+        await opened?.release();
+      }
+    } finally {
+      unsubscribe();
+    }
+  });
+}
+
+async function fitWith(
+  access: ClusterAccess,
+  model: tf.LayersModel,
+  data: FitData,
+  options: FitOptions,
+  opened: OpenedCheckpoints | null,
+): Promise<History> {
   const { train, validation } = datasetsOf(model, data, options);
   const { key, config } = optimizerOf(model, options.optimizer);
-  const earlier = earlierFits.get(model);
-  const opened = await openCheckpoints(options.checkpoint ?? null, access.emit);
+  const { plan, canonical } = await buildPlan(access, {
+    model,
+    objective: objectiveOf(model, options),
+    optimizer: config,
+    continued: continuedFrom(earlierFits.get(model), key, config),
+    train,
+    validation,
+    batchSize: options.batchSize ?? null,
+    validationBatchSize: options.validationBatchSize ?? null,
+    validationFreq: options.validationFreq ?? 1,
+    epochs: options.epochs ?? 1,
+    initialEpoch: options.initialEpoch ?? 0,
+    stepsPerEpoch: options.stepsPerEpoch ?? null,
+    shuffle: options.shuffle ?? true,
+    shuffleBuffer: options.shuffleBuffer ?? 1_024,
+    classWeight: options.classWeight ?? null,
+    shards: options.shards ?? null,
+    seed: options.seed ?? opened?.resume?.run.seed ?? 0,
+    callbacks: callbacksOf(options.callbacks, model),
+    checkpoints: opened?.checkpoints ?? null,
+    resume: opened?.resume ?? null,
+    maxSteps: null,
+    signal: options.signal ?? null,
+    onStep: null,
+  });
   try {
-    const request: TrainingRequest = {
-      model,
-      objective: objectiveOf(model, options),
-      optimizer: config,
-      continued:
-        earlier?.key === key && earlier !== undefined
-          ? { slots: earlier.optimizer.slots(), iteration: earlier.iteration }
-          : null,
-      train,
-      validation,
-      batchSize: options.batchSize ?? null,
-      validationBatchSize: options.validationBatchSize ?? null,
-      validationFreq: options.validationFreq ?? 1,
-      epochs: options.epochs ?? 1,
-      initialEpoch: options.initialEpoch ?? 0,
-      stepsPerEpoch: options.stepsPerEpoch ?? null,
-      shuffle: options.shuffle ?? true,
-      shuffleBuffer: options.shuffleBuffer ?? 1_024,
-      classWeight: options.classWeight ?? null,
-      shards: options.shards ?? null,
-      seed: options.seed ?? opened?.resume?.run.seed ?? 0,
-      callbacks: callbacksOf(options.callbacks, model),
-      checkpoints: opened?.checkpoints ?? null,
-      resume: opened?.resume ?? null,
-      maxSteps: null,
-      signal: options.signal ?? null,
-      onStep: null,
-    };
-    const { plan, canonical } = await buildPlan(access, request);
-    try {
-      const { history } = await runPlan(access, canonical, plan);
-      earlierFits.set(model, { key, optimizer: plan.state.optimizer, iteration: plan.state.iteration });
-      return history;
-    } finally {
-      writeWeights(model, unflatten(plan.state.manifest, plan.state.weights.flat));
-    }
+    return (await runPlan(access, canonical, plan)).history;
   } finally {
-    unsubscribe();
-    await opened?.release();
+    // Also when it failed: weights, slots and rate of the last committed step belong together.
+    const { state } = plan;
+    const { optimizer, iteration, fixedLearningRate: learningRate } = state;
+    writeWeights(model, unflatten(state.manifest, state.weights.flat));
+    earlierFits.set(model, { key, optimizer, iteration, learningRate });
   }
 }
 
