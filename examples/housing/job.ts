@@ -1,3 +1,8 @@
+/**
+ * Predicts the prices of Californian houses from housing.csv, with a wide and deep network of two inputs:
+ *
+ *   lockstep train examples/housing/job.ts --data DIR --workers 2
+ */
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import {
@@ -7,12 +12,15 @@ import {
   fitFeatures,
   fromArrays,
   LockstepError,
+  lambdaCallback,
   losses,
   readCsv,
   type Table,
 } from 'lockstep';
 
 const target = 'median_house_value';
+/** The network computes in units of so many dollars: numbers near 1 suit it. */
+const dollarsPerUnit = 100_000;
 const wide = ['median_income', 'longitude', 'latitude', 'ocean_proximity'];
 const deep = [
   'housing_median_age',
@@ -37,7 +45,6 @@ function wideAndDeep(wideWidth: number, deepWidth: number): tf.LayersModel {
   return tf.model({ inputs: [wideInput, deepInput], outputs: price });
 }
 
-// lockstep train examples/housing/job.ts --data DIR --workers 2
 export default defineJob({
   // 4 numbers with one of them a category of 5 values: 3 + 5 features.
   model: () => wideAndDeep(8, deep.length),
@@ -57,8 +64,7 @@ export default defineJob({
     const dataset = (table: Table) =>
       fromArrays({
         x: [applyFeatures(wideFeatures, table), applyFeatures(deepFeatures, table)],
-        // In units of 100,000 dollars.
-        y: { shape: [table.length, 1], data: table.numbers(target).data.map((dollars) => dollars / 100_000) },
+        y: table.numbers(target).data.map((dollars) => dollars / dollarsPerUnit),
       });
     return { train: dataset(train), validation: dataset(validation) };
   },
@@ -67,4 +73,15 @@ export default defineJob({
   metrics: ['mae', 'rootMeanSquaredError'],
   batchSize: 64,
   epochs: 10,
+  callbacks: [
+    lambdaCallback({
+      onTrainEnd({ val_rootMeanSquaredError }, training) {
+        if (val_rootMeanSquaredError === undefined) return;
+        const dollars = Math.round(val_rootMeanSquaredError * dollarsPerUnit).toLocaleString('en-US');
+        training.print(
+          `On houses that it was not trained on, its root mean squared error is ${dollars} dollars.`,
+        );
+      },
+    }),
+  ],
 });

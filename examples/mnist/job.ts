@@ -1,8 +1,12 @@
+/**
+ * Reads the handwritten digits of MNIST with a convolutional network:
+ *
+ *   lockstep train examples/mnist/job.ts --data DIR --workers 2
+ */
 import * as tf from '@tensorflow/tfjs';
 import { adam, defineJob } from 'lockstep';
 import { mnist } from './data.js';
 
-// lockstep train examples/mnist/job.ts --data DIR --workers 2
 export default defineJob({
   model: () =>
     tf.sequential({
