@@ -79,7 +79,7 @@ export class RunningLogs {
     return this.#rows;
   }
 
-  /** Adds what the shards of one batch add up to; `scores` are kept, not copied. */
+  /** Adds what the shards of one batch add up to; takes over `scores`. */
   add(sums: Float64Array, scores: readonly Float32Array[], rows: number): void {
     invariant(sums.length === this.#layout.length, `${sums.length} sums, expected ${this.#layout.length}`);
     invariant(scores.length === this.#layout.scores, `${scores.length} lists of scores`);
@@ -87,7 +87,9 @@ export class RunningLogs {
     this.#lossTimesRows += rows * batchLossOf(this.#layout, this.#program, sums);
     for (let i = 0; i < sums.length; i++) this.#sums[i] += sums[i];
     scores.forEach((list, index) => {
-      this.#scores[index].push(list);
+      // A view of a message would keep all of it, the gradient among it, until the epoch ends.
+      const isAlone = list.byteLength === list.buffer.byteLength;
+      this.#scores[index].push(isAlone ? list : list.slice());
     });
   }
 

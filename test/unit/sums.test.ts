@@ -57,6 +57,20 @@ describe('running logs', () => {
     expect(logs.rows).toBe(5);
   });
 
+  it('keep the scores of a message, not the message', () => {
+    const program = { ...two, metrics: [two.metrics[1]] };
+    const sums = Float64Array.of(0, 1, 1, 1, 1);
+    const scores = Float32Array.of(0.9, 1, 1, 0.1, 0, 1, 0.2, 1, 1);
+    const message = new Float32Array(1_000);
+    message.set(scores, 500);
+    const logs = new RunningLogs(program);
+    logs.add(sums, [message.subarray(500, 500 + scores.length)], 3);
+    const [kept] = logs.saveState().scores;
+    message.fill(0);
+    expect(kept).toEqual(scores);
+    expect(logs.logs().size_auc).toBe(1);
+  });
+
   it('name outputs as Keras does when there are several', () => {
     const logs = new RunningLogs(two);
     logs.add(Float64Array.of(0, 6, 3, 10, 4, 1, 2, 0, 1, 1, 1), [Float32Array.of(0.9, 1, 1, 0.1, 0, 1)], 3);
