@@ -58,15 +58,17 @@ export class LocalWorkers {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     this.#children.add(child);
-    child.send(this.#options.config);
     child.once('exit', (code, signal) => {
       this.#children.delete(child);
       if (!this.#closing) this.#replace(child.pid ?? 0, signal === null ? `code ${code}` : signal);
     });
-    child.once('error', (error) => {
+    child.on('error', (error) => {
+      // One that runs has its exit still to come; this is a message that it died too early to read.
+      if (child.pid !== undefined) return;
       this.#children.delete(child);
       if (!this.#closing) this.#options.onGone(error.message);
     });
+    if (child.pid !== undefined) child.send(this.#options.config);
   }
 
   #replace(pid: number, how: string): void {
