@@ -13,6 +13,7 @@ export class RunCheckpoints {
   readonly #everySteps: number | null;
   readonly #everyMs: number | null;
   #lastMs = performance.now();
+  #isOwed = false;
   #lastPath: string | null;
 
   constructor(
@@ -42,15 +43,20 @@ export class RunCheckpoints {
     return this.#lastPath;
   }
 
-  /** Whether to save in the middle of an epoch, after `step` steps. Never while a checkpoint is being written. */
+  /**
+   * Whether to save in the middle of an epoch, after `step` steps; to be asked after each. Never while a checkpoint
+   * is being written: then as soon as it is complete.
+   */
   due(step: number): boolean {
+    if (this.#everySteps !== null && step % this.#everySteps === 0) this.#isOwed = true;
     if (this.#writer.busy) return false;
-    if (this.#everySteps !== null && step % this.#everySteps === 0) return true;
+    if (this.#isOwed) return true;
     return this.#everyMs !== null && performance.now() - this.#lastMs >= this.#everyMs;
   }
 
   /** Takes over an immutable snapshot; returns at once. */
   save(snapshot: Snapshot): void {
+    this.#isOwed = false;
     this.#lastMs = performance.now();
     this.#writer.request(snapshot);
   }
