@@ -1,4 +1,5 @@
 import { invariant } from '../../shared/errors.js';
+import { cutToText } from '../../shared/protocol/fields.js';
 import type { SealedPayload } from '../../shared/protocol/frame.js';
 import { type RejectCode, rejections } from '../../shared/protocol/reject.js';
 import type { CoordinatorSession } from '../../shared/protocol/session.js';
@@ -122,7 +123,7 @@ export class RemoteWorker {
 
   /** Tells it why it cannot stay, and closes. */
   refuse(code: RejectCode, why: string): void {
-    this.#session.send({ type: 'rejected', code, message: `${rejections[code]} (${why})` });
+    this.#session.send({ type: 'rejected', code, message: cutToText(`${rejections[code]} (${why})`) });
     this.#session.close(code, why);
   }
 

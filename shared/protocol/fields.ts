@@ -41,8 +41,15 @@ export const shardTensorHeader = tensorHeader.extend({
 
 export type ShardTensorHeader = z.infer<typeof shardTensorHeader>;
 
+const maxTextLength = 4_000;
+
 /** Text for people: kept short so that a peer cannot flood a log. */
-export const text = z.string().max(4_000);
+export const text = z.string().max(maxTextLength);
+
+/** The beginning of a message that others wrote, as much of it as may be sent. */
+export function cutToText(message: string): string {
+  return message.slice(0, maxTextLength);
+}
 
 export const name = z.string().max(512);
 

@@ -5,6 +5,7 @@ import { readJobFile } from '../../shared/job-file.js';
 import type { JobFunctions } from '../../shared/job-functions.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ShardProgram } from '../../shared/program.js';
+import { cutToText } from '../../shared/protocol/fields.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
 import { bytesOf, concatRows, type HostTensor } from '../../shared/tensors.js';
 import { subtreesOf } from '../../shared/tree.js';
@@ -38,7 +39,8 @@ export class ShardComputer {
           ? error
           : { code: 'WORKER_FAILED' as const, hint: 'Look at the model and at custom code in the job.' };
       const round = message.type === 'compute' ? message.compute.round : null;
-      this.#send({ type: 'failed', round, shard: null, code, message: messageOf(error), hint });
+      const text = cutToText(messageOf(error));
+      this.#send({ type: 'failed', round, shard: null, code, message: text, hint });
     }
   }
 
