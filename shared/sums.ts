@@ -126,9 +126,14 @@ export class RunningLogs {
     };
   }
 
-  loadState({ values, scores }: RunningLogsState): void {
-    invariant(values.length === this.#layout.length + 2, 'running logs of another program');
-    invariant(scores.length === this.#layout.scores, 'running scores of another program');
+  /** Whether a state can be of the same outputs and metrics. */
+  fits({ values, scores }: RunningLogsState): boolean {
+    return values.length === this.#layout.length + 2 && scores.length === this.#layout.scores;
+  }
+
+  loadState(state: RunningLogsState): void {
+    invariant(this.fits(state), 'running logs of another program');
+    const { values, scores } = state;
     [this.#rows, this.#lossTimesRows] = values;
     this.#sums = values.slice(2);
     this.#scores = scores.map((list) => [list.slice()]);

@@ -103,10 +103,12 @@ export async function buildPlan(
   const { manifest } = canonical;
   const batchSize = request.batchSize ?? Math.min(32, (isStream(train) ? null : train.length) || 32);
   const shards = request.shards ?? resume?.run.shards ?? defaultShards(access.workers, batchSize);
+  const hasJob = access.options.job !== undefined;
+  const program = describeProgram(model, canonical, request.objective, { seed, hasJob });
   if (resume !== null) {
-    const hash = manifestHash(manifest);
     checkResumable(resume, {
-      manifestHash: hash,
+      manifestHash: manifestHash(manifest),
+      program,
       shards: request.shards,
       batchSize,
       seed,
@@ -114,8 +116,6 @@ export async function buildPlan(
       optimizer: request.optimizer,
     });
   }
-  const hasJob = access.options.job !== undefined;
-  const program = describeProgram(model, canonical, request.objective, { seed, hasJob });
   const signature = signatureOf(model, program);
   await checkData(request, signature, batchSize, shards);
   const rows = isStream(train) ? null : train.length;

@@ -2,7 +2,8 @@ import { invariant, LockstepError } from '../../shared/errors.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
 import type { Json } from '../../shared/json.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
-import type { RunningLogs } from '../../shared/sums.js';
+import type { ProgramSpec } from '../../shared/program.js';
+import { RunningLogs, type RunningLogsState } from '../../shared/sums.js';
 import { version } from '../../shared/version.js';
 import type { CallbackList } from '../callbacks/callback-list.js';
 import { encodeExact } from '../checkpoint/exact-json.js';
@@ -30,6 +31,18 @@ function tensorsOf({ totals, callbacks }: RunningState): Record<string, Float32A
   for (const [name, tensor] of Object.entries(callbacks.saveState().tensors))
     tensors[`callbacks/${name}`] = tensor;
   return tensors;
+}
+
+/** The open epoch's sums in a checkpoint. */
+function totalsIn(tensors: Snapshot['tensors']): RunningLogsState {
+  const scores: Float32Array[] = [];
+  for (let list = tensors[scoresTensor(0)]; list !== undefined; list = tensors[scoresTensor(scores.length)]) {
+    invariant(list instanceof Float32Array, 'scores are float32');
+    scores.push(list);
+  }
+  const values = tensors[totalsTensor];
+  invariant(values instanceof Float64Array, 'epoch sums are float64');
+  return { values, scores };
 }
 
 /** An optimizer's configuration as plain data; a schedule is a function and stands by its name. */
@@ -74,20 +87,14 @@ export function resumeFrom(snapshot: Snapshot, { plan, totals, callbacks }: Runn
   const { run, flat, slots, tensors } = snapshot;
   const { iteration, learningRate } = run.optimizer;
   plan.state.restore({ flat, slots, iteration, learningRate });
-  const scores: Float32Array[] = [];
   const callbackTensors: Record<string, Float32Array> = {};
-  for (let list = tensors[scoresTensor(0)]; list !== undefined; list = tensors[scoresTensor(scores.length)]) {
-    invariant(list instanceof Float32Array, 'scores are float32');
-    scores.push(list);
-  }
   for (const [name, tensor] of Object.entries(tensors)) {
     if (!name.startsWith('callbacks/')) continue;
     invariant(tensor instanceof Float32Array, 'callback tensors are float32');
     callbackTensors[name.slice('callbacks/'.length)] = tensor;
   }
-  const values = tensors[totalsTensor];
-  invariant(values instanceof Float64Array, 'epoch sums are float64');
-  totals.loadState({ values, scores });
+  // Between epochs there is nothing to go on with: the next one may measure something else.
+  if (run.batch > 0) totals.loadState(totalsIn(tensors));
   callbacks.loadState({ values: run.callbacks, tensors: callbackTensors });
   const { step, epoch, batch, cursor, samplesSeen, stopped } = run;
   return { step, epoch, batch, cursor, samplesSeen, stopped };
@@ -116,9 +123,10 @@ export function hashState(running: RunningState): string {
  * @throws LockstepError CHECKPOINT_MISMATCH naming the difference
  */
 export function checkResumable(
-  { run }: Snapshot,
+  { run, tensors }: Snapshot,
   wanted: {
     manifestHash: string;
+    program: ProgramSpec;
     shards: number | null;
     batchSize: number;
     seed: number;
@@ -158,6 +166,12 @@ export function checkResumable(
     refuse(
       `the run computes on ${run.backend}, not ${wanted.backend}`,
       'Leave --backend out: a resumed run keeps its own, or its bits would be others.',
+    );
+  }
+  if (run.batch > 0 && !new RunningLogs(wanted.program).fits(totalsIn(tensors))) {
+    refuse(
+      'the job has other outputs or metrics than the epoch that the checkpoint stands in',
+      'Resume with the job that wrote it; metrics may change between two epochs.',
     );
   }
   // The exact encoding sorts keys, which a checkpoint does not keep in order.

@@ -181,6 +181,14 @@ describe('a resume is refused', () => {
     ['with another shard count', { shards: 2 }],
     ['with another batch size', { batchSize: 32 }],
     ['with another optimizer', { optimizer: sgd() }],
+    [
+      'with other metrics in the middle of an epoch',
+      { objective: { loss: 'meanSquaredError', metrics: [] } },
+    ],
+    [
+      'with a metric that ranks in the middle of an epoch',
+      { objective: { loss: 'meanSquaredError', metrics: ['auc'] } },
+    ],
     ['with another rate', { optimizer: adam({ learningRate: 0.01, globalClipNorm: 1 }) }],
   ])('%s, and the checkpoint stays as it was', async (_what, other) => {
     await trainOn({ workers: 1 }, { directory, maxSteps: 3 });
@@ -189,6 +197,15 @@ describe('a resume is refused', () => {
     });
     const resumed = await trainOn({ workers: 1 }, { directory, resumes: true, maxSteps: 5 });
     expect(resumed.steps).toEqual(undisturbed.steps.slice(3, 5));
+  });
+
+  it('not with other metrics between two epochs', async () => {
+    await trainOn({ workers: 1 }, { directory, epochs: 1 });
+    const objective = { loss: 'meanSquaredError', metrics: ['mse', 'mae'] };
+    const resumed = await trainOn({ workers: 1 }, { directory, resumes: true, objective });
+    expect(resumed.steps).toEqual(undisturbed.steps.slice(stepsPerEpoch));
+    const { history } = resumed.outcome.history;
+    expect([history.loss.length, history.mae.length, history.mse.length]).toEqual([5, 5, 4]);
   });
 
   it('when there is nothing to resume', async () => {
