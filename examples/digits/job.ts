@@ -10,7 +10,7 @@ import { renderDigits } from './render.js';
 const trainingImages = 6_000;
 const heldOutImages = 1_000;
 const batchSize = 64;
-const epochs = 3;
+const epochs = 4;
 const steps = epochs * Math.ceil(trainingImages / batchSize);
 
 export default defineJob({
@@ -20,7 +20,7 @@ export default defineJob({
         // Images travel as bytes; the worker scales them.
         tf.layers.rescaling({ scale: 1 / 255, offset: 0, inputShape: [28, 28, 1] }),
         tf.layers.conv2d({ filters: 32, kernelSize: 3, useBias: false }),
-        // The default momentum of 0.99 averages over more steps than three short epochs have.
+        // The default momentum of 0.99 averages over more steps than a few short epochs have.
         tf.layers.batchNormalization({ momentum: 0.9 }),
         tf.layers.reLU(),
         tf.layers.conv2d({ filters: 64, kernelSize: 3, activation: 'relu' }),
