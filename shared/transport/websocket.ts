@@ -6,11 +6,11 @@ import { closeCodeOf, closeStatusOf, closeText } from './close-status.js';
 import { type CloseInfo, type Connection, type ConnectionLimits, peerLimits } from './connection.js';
 import { Inbox } from './inbox.js';
 
-/** A payload crosses in messages of at most this size: one huge message is slower, and is held twice. */
-const pieceBytes = 1_024 * 1_024;
-
-/** Neighbours smaller than this are joined: a partial has some arrays per BatchNorm layer, a shard some tensors. */
-const smallBytes = 16 * 1_024;
+/**
+ * A payload up to this size crosses in one message, a larger one in several: one huge message is slower, and is
+ * held twice.
+ */
+const pieceBytes = 8 * 1_024 * 1_024;
 
 /** Frames that may arrive before anyone listens: a setup, its weights and the first shards. */
 const earlyFrames = 64;
@@ -86,7 +86,7 @@ export class WebSocketConnection implements Connection {
       onReleased?.();
       return;
     }
-    const pieces = joinSmall(encodeFrame(body, payload)).flatMap(cut);
+    const pieces = messagesOf(encodeFrame(body, payload));
     // One system call for the frame instead of one per piece.
     this.#stream.cork();
     pieces.forEach((piece, i) => {
@@ -145,23 +145,14 @@ function closedByPeer(status: number, reason: Buffer): CloseInfo {
   return { code, reason: reason.toString() || rejections[code], by: 'peer' };
 }
 
-/** Joins runs of small pieces, so that each is not a message of its own. */
-function joinSmall(pieces: readonly Uint8Array[]): Uint8Array[] {
-  const joined: Uint8Array[] = [];
-  let run: Uint8Array[] = [];
-  const endRun = (): void => {
-    if (run.length > 0) joined.push(run.length === 1 ? run[0] : Buffer.concat(run));
-    run = [];
-  };
-  for (const piece of pieces) {
-    if (piece.byteLength < smallBytes) run.push(piece);
-    else {
-      endRun();
-      joined.push(piece);
-    }
-  }
-  endRun();
-  return joined;
+/**
+ * A frame's head, then its payload. One that fits into a message is joined, as that message's buffer becomes the
+ * payload at the other end: a copy here saves the larger one there, whose garbage makes the collector stop the world.
+ */
+function messagesOf([head, ...pieces]: readonly Uint8Array[]): Uint8Array[] {
+  const bytes = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+  if (pieces.length > 1 && bytes <= pieceBytes) return [head, Buffer.concat(pieces, bytes)];
+  return [head, ...pieces.flatMap(cut)];
 }
 
 function cut(bytes: Uint8Array): Uint8Array[] {
