@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { invariant } from '../../shared/errors.js';
 import { flatten } from '../../shared/manifest.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import type { HostTensor } from '../../shared/tensors.js';
@@ -80,7 +81,7 @@ async function evaluate(
   );
   const signature = signatureOf(model, program);
   const source = evaluationSource(dataset, batchSize, 0);
-  return evaluateSource(access.conductor, program, {
+  const logs = await evaluateSource(access.conductor, program, {
     source,
     shards,
     weights: state.weights,
@@ -90,6 +91,8 @@ async function evaluate(
     },
     onBatchEnd: (batch) => access.emit({ type: 'test-batch', batch, batches: source.stepsPerEpoch }),
   });
+  invariant(logs !== null, 'an evaluation that nobody can interrupt was');
+  return logs;
 }
 
 /** The work of `Cluster.predict`. */

@@ -13,19 +13,21 @@ export interface EvaluationRequest {
   readonly shards: number;
   readonly weights: WeightsVersion;
   readonly prepare: (batch: Batch) => Batch;
+  /** Asked after every batch. */
+  readonly isInterrupted?: () => boolean;
   readonly onBatchBegin?: (batch: number) => void | Promise<void>;
   readonly onBatchEnd?: (batch: number, logs: Logs) => void | Promise<void>;
 }
 
 /**
  * Losses and metrics of the whole source in inference mode. Batches, shards and sums do not depend on the
- * workers, so neither does any bit of the result.
+ * workers, so neither does any bit of the result. Null if it was interrupted.
  */
 export async function evaluateSource(
   conductor: Conductor,
   program: ProgramSpec,
-  { source, shards, weights, prepare, onBatchBegin, onBatchEnd }: EvaluationRequest,
-): Promise<Record<string, number>> {
+  { source, shards, weights, prepare, isInterrupted, onBatchBegin, onBatchEnd }: EvaluationRequest,
+): Promise<Record<string, number> | null> {
   const totals = new RunningLogs(program);
   const { batchSize } = source;
   let batch = 0;
@@ -36,6 +38,7 @@ export async function evaluateSource(
     invariant(sum !== null, 'an evaluation without a sum');
     totals.add(sum.sums, sum.scores, turn.batch.rows);
     await onBatchEnd?.(batch, totals.logs({ ranked: false }));
+    if (isInterrupted?.()) return null;
     batch += 1;
   }
   return totals.logs();

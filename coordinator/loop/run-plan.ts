@@ -57,6 +57,22 @@ function setupOf(
   };
 }
 
+/** Waits for `work`, but not any longer once the signal is aborted. */
+async function unlessAborted(signal: AbortSignal | null, work: Promise<void>): Promise<void> {
+  if (signal === null) return work;
+  let stopWaiting = (): void => {};
+  const aborted = new Promise<void>((resolve) => {
+    stopWaiting = resolve;
+    signal.addEventListener('abort', stopWaiting, { once: true });
+    if (signal.aborted) resolve();
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stopWaiting);
+  }
+}
+
 /** Carries out a plan on the cluster's workers, and says what happens. */
 export async function runPlan(
   access: ClusterAccess,
@@ -65,7 +81,7 @@ export async function runPlan(
 ): Promise<TrainingOutcome> {
   const { conductor, emit } = access;
   const saved = fingerprintSchema.safeParse(plan.resume?.run.fingerprint).data ?? null;
-  await prepareWorkers(access, canonical, plan.program, saved);
+  await unlessAborted(plan.signal, prepareWorkers(access, canonical, plan.program, saved));
   const difference =
     saved === null || conductor.fingerprint === null
       ? ''

@@ -111,18 +111,23 @@ export class Trainer {
     };
     for await (const turn of feed(this.#conductor, source.open(epoch, cursor), options)) {
       await this.#step(turn);
+      if (this.#stop.requested) break;
       if (this.#isInterrupted()) {
         this.#save();
         return false;
       }
-      if (this.#stop.requested) break;
     }
     if (this.#position.batch === 0 && !this.#stop.requested) {
       throw new LockstepError('DATA_EMPTY', `epoch ${epoch + 1} has no data`, {
         hint: 'A stream must give records each time it is opened.',
       });
     }
-    const logs = { ...this.#totals.logs(), ...(await this.#validate(epoch)) };
+    const validated = await this.#validate(epoch);
+    if (validated === null) {
+      this.#save();
+      return false;
+    }
+    const logs = { ...this.#totals.logs(), ...validated };
     this.#logs = logs;
     await this.#callbacks.onEpochEnd(epoch, logs, this.#training);
     const steps = this.#position.batch;
@@ -230,7 +235,8 @@ export class Trainer {
     return true;
   }
 
-  async #validate(epoch: number): Promise<Logs> {
+  /** The logs of the validation, if one is due; null if it was interrupted: a resume begins it again. */
+  async #validate(epoch: number): Promise<Logs | null> {
     const { validation, validationFreq, program, shards, prepareValidation, state, onEvent } = this.#plan;
     const isDue =
       typeof validationFreq === 'number'
@@ -244,18 +250,22 @@ export class Trainer {
       shards,
       weights: state.weights,
       prepare: prepareValidation,
+      isInterrupted: () => this.#isInterrupted(),
       onBatchBegin: (batch) => this.#callbacks.onTestBatchBegin(batch, this.#training),
       onBatchEnd: async (batch, batchLogs) => {
         await this.#callbacks.onTestBatchEnd(batch, batchLogs, this.#training);
         onEvent({ type: 'test-batch', batch, batches });
       },
     });
+    if (logs === null) return null;
     await this.#callbacks.onTestEnd(logs, this.#training);
     return Object.fromEntries(Object.entries(logs).map(([name, value]) => [`val_${name}`, value]));
   }
 
+  /** Whether to end before the epoch does. What a callback has ended is brought to its end. */
   #isInterrupted(): boolean {
     const { signal, maxSteps } = this.#plan;
+    if (this.#stop.requested) return false;
     return signal?.aborted === true || (maxSteps !== null && this.#position.step >= maxSteps);
   }
 

@@ -133,6 +133,55 @@ describe('a run that is stopped and resumed with another number of workers', () 
     expect([...first.steps, ...second.steps]).toEqual(undisturbed.steps);
   });
 
+  it('stops for a signal in the middle of a validation, which a resume does again', async () => {
+    const withValidation = { validation: tinyData(40) };
+    const whole = await trainOn({ workers: 1 }, withValidation);
+    const controller = new AbortController();
+    const calls: string[] = [];
+    const abort: Callback = {
+      name: 'abort',
+      onTestBatchEnd(batch, _logs, { epoch }) {
+        if (epoch === 1 && batch === 0) controller.abort();
+      },
+      onTestEnd: (_logs, { epoch }) => void calls.push(`test end ${epoch}`),
+      onEpochEnd: (epoch) => void calls.push(`epoch end ${epoch}`),
+    };
+    const run = { ...withValidation, directory, signal: controller.signal, callbacks: [abort] };
+    const first = await trainOn({ workers: 1 }, run);
+    expect(first.outcome).toMatchObject({ cause: 'signal', position: { epoch: 1, batch: stepsPerEpoch } });
+    expect(calls).toEqual(['test end 0', 'epoch end 0']);
+    const second = await trainOn({ workers: 2 }, { ...withValidation, directory, resumes: true });
+    expect([...first.steps, ...second.steps]).toEqual(whole.steps);
+    expect(second.outcome.history).toEqual(whole.outcome.history);
+  });
+
+  it('does not resume what a callback ended in the very step of the signal', async () => {
+    const controller = new AbortController();
+    const end: Callback = {
+      name: 'end',
+      onTrainBatchEnd(_batch, _logs, training) {
+        if (training.step !== 6) return;
+        training.stopTraining = true;
+        controller.abort();
+      },
+    };
+    const run = { directory, signal: controller.signal, callbacks: [end], validation: tinyData(40) };
+    const { outcome } = await trainOn({ workers: 1 }, run);
+    expect(outcome).toMatchObject({ cause: 'stopped-early', position: { step: 6, stopped: true } });
+    expect(outcome.history.history.val_loss).toHaveLength(2);
+    expect((await trainOn({ workers: 1 }, { directory, resumes: true })).steps).toEqual([]);
+  });
+
+  it('does not wait for workers once it is aborted', async () => {
+    const controller = new AbortController();
+    const cluster = new InProcessCluster({ workers: 0 });
+    const access = { ...cluster.access, workers: 1 };
+    const waiting = train({ access }, { signal: controller.signal });
+    setImmediate(() => controller.abort());
+    expect((await waiting).outcome).toMatchObject({ cause: 'signal', position: { step: 0 } });
+    cluster.close();
+  });
+
   it('continues after the run failed: what was committed is saved', async () => {
     const cluster = new InProcessCluster({ workers: 2 });
     const abandon: Callback = {
