@@ -113,6 +113,7 @@ export class Cluster {
     const children = new LocalWorkers({
       config: { url: listener.url, token, backend: 'auto', job },
       maxRespawns,
+      isWanted: () => !access.conductor.isStopped,
       onRespawn: (_pid, reason, left) =>
         emit({
           type: 'warning',

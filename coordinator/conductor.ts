@@ -52,7 +52,6 @@ export class Conductor {
   #incoming: ShardResult | null = null;
   #roundId = 0;
   #shardsRecomputed = 0;
-  #closing = false;
 
   constructor(options: { clock: Clock; limits: RunLimits; onEvent: RunListener; log: Logger }) {
     this.#clock = options.clock;
@@ -128,6 +127,11 @@ export class Conductor {
     this.#mailbox.post({ type: 'failed', cause });
   }
 
+  /** Whether it takes no more work, and workers are of no more use to it. */
+  get isStopped(): boolean {
+    return this.#state.phase === 'stopped';
+  }
+
   get readyCount(): number {
     return readyWorkers(this.#state).length;
   }
@@ -153,7 +157,6 @@ export class Conductor {
    */
   close(reason: string): void {
     this.#stopTicking();
-    this.#closing = true;
     for (const remote of this.#roster.here) remote.close('goodbye', reason);
     const hint = 'Wait for what it computes before you close it, or make a new one.';
     const cause = { code: 'NO_WORKERS' as const, message: `the cluster was closed: ${reason}`, hint };
@@ -172,7 +175,7 @@ export class Conductor {
     const { worker } = remote;
     remote.markLost(reason);
     this.#roster.remove(remote);
-    if (remote.row !== null && !this.#closing) this.#onEvent({ type: 'worker-lost', worker, reason });
+    if (remote.row !== null && !this.isStopped) this.#onEvent({ type: 'worker-lost', worker, reason });
     this.#log.info({ worker, reason }, 'worker left');
     this.#mailbox.post({ type: 'left', worker, reason });
   }
@@ -192,7 +195,8 @@ export class Conductor {
         const { code, message: text, hint } = message;
         this.#log.error({ worker, code }, text);
         // What one worker cannot build, others may have built.
-        if (message.round === null && this.readyCount > 0) return this.#refuse(remote, 'failed', text);
+        const others = readyWorkers(this.#state).filter((other) => other !== worker);
+        if (message.round === null && others.length > 0) return this.#refuse(remote, 'failed', text);
         const cause = { code, message: `worker ${worker}: ${text}`, hint };
         return this.#mailbox.post({ type: 'failed', cause });
       }
@@ -203,11 +207,7 @@ export class Conductor {
     }
   }
 
-  #take(
-    remote: RemoteWorker,
-    message: ToCoordinatorOf<'partial'> | ToCoordinatorOf<'outputs'>,
-    payload: Uint8Array,
-  ): void {
+  #take(remote: RemoteWorker, message: ToCoordinatorOf<'partial' | 'outputs'>, payload: Uint8Array): void {
     invariant(this.#setup !== null, 'a result before setup');
     const { round: roundId, lo, hi } = message;
     const active = this.#active?.request.spec.id === roundId ? this.#active : null;

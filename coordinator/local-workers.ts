@@ -10,6 +10,8 @@ export interface LocalWorkersOptions {
   readonly config: LocalWorkerConfig;
   /** How often, in all, a worker that ended by itself is replaced. */
   readonly maxRespawns: number;
+  /** Asked when a worker ended: a run that has failed sends its workers away, and wants no others. */
+  readonly isWanted: () => boolean;
   readonly onRespawn: (pid: number, reason: string, left: number) => void;
   /** Called when a worker ended and is not replaced. */
   readonly onGone: (reason: string) => void;
@@ -72,6 +74,7 @@ export class LocalWorkers {
   }
 
   #replace(pid: number, how: string): void {
+    if (!this.#options.isWanted()) return;
     const reason = `worker process ${pid} ended with ${how}`;
     if (this.#respawnsLeft === 0) return this.#options.onGone(reason);
     this.#respawnsLeft -= 1;

@@ -15,7 +15,7 @@ export interface Dataset {
   readonly length: number;
   /** Whether reading all rows is cheap: then they are all checked before training. Default false. */
   readonly inMemory?: boolean;
-  /** The rows named by `indices`, in that order. */
+  /** The rows named by `indices`, in that order. In arrays of their own: they are sent without being copied. */
   batch(indices: Int32Array): Batch | Promise<Batch>;
 }
 

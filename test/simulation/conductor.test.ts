@@ -133,6 +133,29 @@ describe('the conductor', () => {
     await expect(train(cluster)).rejects.toMatchObject({ code: 'NO_WORKERS' });
   });
 
+  it('stops with the reason of the only worker, where no other can do better', async () => {
+    const cluster = clusterOf({
+      workers: 1,
+      onAnswer(_worker, answer) {
+        if (answer.type !== 'computing') return;
+        // It could not take the weights.
+        const message = 'the weights do not fit';
+        const failed = { type: 'failed', round: null, code: 'WORKER_OUT_OF_MEMORY', message, hint: 'h' };
+        Object.assign(answer, failed);
+      },
+    });
+    expect(cluster.access.conductor.isStopped).toBe(false);
+    await expect(train(cluster)).rejects.toMatchObject({
+      code: 'WORKER_OUT_OF_MEMORY',
+      message: 'worker 0: the weights do not fit',
+    });
+    expect(cluster.access.conductor.isStopped).toBe(true);
+    // It is sent away, not lost.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(cluster.here).toEqual([]);
+    expect(cluster.events.filter(({ type }) => type === 'worker-lost')).toEqual([]);
+  });
+
   it('names the shard when it ends every worker that takes it', async () => {
     const cluster = clusterOf({
       workers: 1,

@@ -50,12 +50,13 @@ beforeEach(() => {
   forked.canSpawn = true;
 });
 
-function started(count: number, maxRespawns: number) {
+function started(count: number, maxRespawns: number, isWanted = () => true) {
   const respawned: string[] = [];
   const gone: string[] = [];
   const workers = new LocalWorkers({
     config,
     maxRespawns,
+    isWanted,
     onRespawn: (_pid, reason) => respawned.push(reason),
     onGone: (reason) => gone.push(reason),
   });
@@ -92,6 +93,13 @@ describe('local workers', () => {
     children[0].emit('error', new Error('spawn EAGAIN'));
     expect(gone).toEqual(['spawn EAGAIN']);
     expect(children[0].sent).toEqual([]);
+  });
+
+  it('are not replaced, and not missed, when the run has sent them away', () => {
+    const { respawned, gone } = started(2, 8, () => false);
+    for (const child of [...children]) child.end(1);
+    expect(children).toHaveLength(2);
+    expect([...respawned, ...gone]).toEqual([]);
   });
 
   it('are not replaced once they are closed', async () => {
