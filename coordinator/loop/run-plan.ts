@@ -57,19 +57,18 @@ function setupOf(
   };
 }
 
-/** Waits for `work`, but not any longer once the signal is aborted. */
-async function unlessAborted(signal: AbortSignal | null, work: Promise<void>): Promise<void> {
-  if (signal === null) return work;
-  let stopWaiting = (): void => {};
-  const aborted = new Promise<void>((resolve) => {
-    stopWaiting = resolve;
-    signal.addEventListener('abort', stopWaiting, { once: true });
-    if (signal.aborted) resolve();
+/** Waits for `work`, but no longer once the signal is aborted. Gives whether the work was done. */
+async function unlessAborted(signal: AbortSignal | null, work: Promise<void>): Promise<boolean> {
+  let giveUp = (): void => {};
+  const aborted = new Promise<false>((resolve) => {
+    giveUp = () => resolve(false);
+    signal?.addEventListener('abort', giveUp);
+    if (signal?.aborted) giveUp();
   });
   try {
-    await Promise.race([work, aborted]);
+    return await Promise.race([work.then(() => true), aborted]);
   } finally {
-    signal.removeEventListener('abort', stopWaiting);
+    signal?.removeEventListener('abort', giveUp);
   }
 }
 
@@ -81,7 +80,9 @@ export async function runPlan(
 ): Promise<TrainingOutcome> {
   const { conductor, emit } = access;
   const saved = fingerprintSchema.safeParse(plan.resume?.run.fingerprint).data ?? null;
-  await unlessAborted(plan.signal, prepareWorkers(access, canonical, plan.program, saved));
+  const isReady = await unlessAborted(plan.signal, prepareWorkers(access, canonical, plan.program, saved));
+  // Nothing begins: there is no start and no end to tell of.
+  if (!isReady) return new Trainer(plan, conductor).run();
   const difference =
     saved === null || conductor.fingerprint === null
       ? ''

@@ -179,6 +179,7 @@ describe('a run that is stopped and resumed with another number of workers', () 
     const waiting = train({ access }, { signal: controller.signal });
     setImmediate(() => controller.abort());
     expect((await waiting).outcome).toMatchObject({ cause: 'signal', position: { step: 0 } });
+    expect(cluster.events.filter(({ type }) => type === 'start' || type === 'end')).toEqual([]);
     cluster.close();
   });
 
