@@ -12,7 +12,7 @@ import type { Ended } from './cli-process.js';
 import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
 
 const job = fixtureJob('flawed');
-const good = [job, '--backend', 'cpu'];
+const good = [job, '--backend', 'cpu', '--workers', '1'];
 
 /** A finished run of the job as it should be, and its folder. */
 let finished: TestRun;

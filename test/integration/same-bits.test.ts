@@ -37,7 +37,7 @@ describe.each(cases)('the CNN on $backend', ({ backend, environment, steps, samp
     const [four, one] = await Promise.all([train(4, '7'), train(1, '7')]);
     const [three, two] = await Promise.all([train(3, '7'), train(2, '7')]);
     [one, two, three, four].forEach((result, i) => void trained.set(i + 1, result));
-    otherSeed = await train(2, '8');
+    otherSeed = await train(1, '8');
   });
   afterAll(() => run.end());
 
