@@ -7,6 +7,7 @@ import type { Logs, Training } from '../callbacks/callback.js';
 import { CallbackList } from '../callbacks/callback-list.js';
 import { History } from '../callbacks/history.js';
 import { weightsSha256 } from '../checkpoint/hashes.js';
+import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { Conductor } from '../conductor.js';
 import type { RoundOutcome } from '../round.js';
 import { evaluateSource } from './evaluate.js';
@@ -41,6 +42,11 @@ export class Trainer {
   readonly #stop: StopRequest = { requested: false };
   #samplesTrained = 0;
   #logs: Logs = {};
+  /**
+   * Where the run stood before the callbacks were told of the end of an epoch. If one of them throws, others have
+   * already counted the epoch, and would do so again in a resume.
+   */
+  #beforeHooks: Snapshot | null = null;
 
   constructor(plan: TrainingPlan, conductor: Conductor) {
     this.#plan = plan;
@@ -66,7 +72,7 @@ export class Trainer {
       while (!isDone && !this.#isInterrupted() && this.#position.epoch < epochs) isDone = await this.#epoch();
     } catch (error) {
       // The step that failed is not part of the run; what is committed can be resumed.
-      if (this.#samplesTrained > 0) this.#save();
+      if (this.#samplesTrained > 0) this.#plan.checkpoints?.save(this.#beforeHooks ?? this.#snapshot());
       throw error;
     } finally {
       await this.#plan.checkpoints?.flush();
@@ -129,7 +135,9 @@ export class Trainer {
     }
     const logs = { ...this.#totals.logs(), ...validated };
     this.#logs = logs;
+    this.#beforeHooks = this.#plan.checkpoints === null ? null : this.#snapshot();
     await this.#callbacks.onEpochEnd(epoch, logs, this.#training);
+    this.#beforeHooks = null;
     const steps = this.#position.batch;
     this.#position = {
       ...this.#position,
@@ -270,7 +278,11 @@ export class Trainer {
   }
 
   #save(): void {
-    this.#plan.checkpoints?.save(takeSnapshot(this.#running(), this.#conductor.fingerprint));
+    this.#plan.checkpoints?.save(this.#snapshot());
+  }
+
+  #snapshot(): Snapshot {
+    return takeSnapshot(this.#running(), this.#conductor.fingerprint);
   }
 
   #running(): RunningState {

@@ -272,6 +272,25 @@ describe('a resume is refused', () => {
 });
 
 describe('callbacks with memory', () => {
+  it('count an epoch once when another one throws at its end', async () => {
+    const callbacks = () => [
+      reduceLROnPlateau({ monitor: 'loss', patience: 1, factor: 0.5, minDelta: 10 }),
+      earlyStopping({ monitor: 'loss', patience: 4, minDelta: 10 }),
+    ];
+    const whole = await trainOn({ workers: 1 }, { callbacks: callbacks() });
+    const full: Callback = {
+      name: 'full',
+      onEpochEnd(epoch) {
+        if (epoch === 2) throw new RangeError('the disk is full');
+      },
+    };
+    const failing = trainOn({ workers: 1 }, { directory, callbacks: [...callbacks(), full] });
+    await expect(failing).rejects.toMatchObject({ code: 'CALLBACK_FAILED' });
+    const resumed = await trainOn({ workers: 1 }, { directory, resumes: true, callbacks: callbacks() });
+    expect(resumed.steps).toEqual(whole.steps.slice(3 * stepsPerEpoch));
+    expect(resumed.stateSha256).toBe(whole.stateSha256);
+  });
+
   it('are not told again that the open epoch begins', async () => {
     const calls: string[] = [];
     const callback: Callback = {
