@@ -16,7 +16,10 @@ function pair() {
   return { coordinator, atCoordinator, wire: ends[1], breakLine };
 }
 
-const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
+/** The pair delivers in the next turn of the event loop; what a delivery causes, in the one after. */
+const settled = async (): Promise<void> => {
+  for (let turn = 0; turn < 8; turn++) await new Promise((resolve) => setImmediate(resolve));
+};
 
 const heartbeat: ToCoordinator = { type: 'heartbeat', state: { phase: 'idle' } };
 const enveloped = (message: unknown) => ({ run: 'run-1', term: 1, incarnation: 4, message });
