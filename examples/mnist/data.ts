@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { fromArrays, type JobContext, type JobData, LockstepError, readIdx, subset } from 'lockstep';
 
 /** Rows 0 to 7,999 are for training, the rest is held out. */
-const trainingRows = 8_000;
+export const trainingRows = 8_000;
 
 /** The 10,000 images of MNIST's test set, from the folder of `--data`. */
 export async function mnist({ dataDir }: JobContext): Promise<JobData> {

@@ -4,8 +4,12 @@
  *   lockstep train examples/mnist/job.ts --data DIR --workers 2
  */
 import * as tf from '@tensorflow/tfjs';
-import { adam, defineJob } from 'lockstep';
-import { mnist } from './data.js';
+import { adam, cosineDecay, defineJob } from 'lockstep';
+import { mnist, trainingRows } from './data.js';
+
+const batchSize = 64;
+const epochs = 3;
+const steps = epochs * Math.ceil(trainingRows / batchSize);
 
 export default defineJob({
   model: () =>
@@ -27,8 +31,8 @@ export default defineJob({
     }),
   data: mnist,
   loss: 'sparseCategoricalCrossentropy',
-  optimizer: adam({ learningRate: 1e-3 }),
+  optimizer: adam({ learningRate: cosineDecay({ initialLearningRate: 1e-3, decaySteps: steps }) }),
   metrics: ['accuracy'],
-  batchSize: 64,
-  epochs: 3,
+  batchSize,
+  epochs,
 });
