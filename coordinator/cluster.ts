@@ -98,7 +98,10 @@ export class Cluster {
     checkWorkers(workers);
     const directory = await mkdtemp(join(tmpdir(), 'lockstep-'));
     const token = createToken();
-    const access = createAccess(options, workers, localJoinTimeoutMs);
+    const access = createAccess(options, workers, {
+      joinTimeoutMs: localJoinTimeoutMs,
+      othersMayCome: false,
+    });
     let listener: Listener;
     try {
       listener = await listenFor(access, { address: { unix: join(directory, 'coordinator.sock') }, token });
@@ -141,7 +144,10 @@ export class Cluster {
   static async listen(options: ListenClusterOptions): Promise<Cluster> {
     const { host, port, token, workers = 1, tls = null, insecure = false } = options;
     checkWorkers(workers);
-    const access = createAccess(options, workers, options.joinTimeoutMs ?? networkJoinTimeoutMs);
+    const access = createAccess(options, workers, {
+      joinTimeoutMs: options.joinTimeoutMs ?? networkJoinTimeoutMs,
+      othersMayCome: true,
+    });
     const listener = await listenFor(access, { address: { host, port }, token, tls, insecure }).catch(
       (error) => {
         access.conductor.close('not started');
@@ -204,13 +210,30 @@ function checkWorkers(workers: number): void {
   });
 }
 
-function createAccess(options: ClusterOptions, workers: number, joinTimeoutMs: number): ClusterAccess {
+function createAccess(
+  options: ClusterOptions,
+  workers: number,
+  { joinTimeoutMs, othersMayCome }: { joinTimeoutMs: number; othersMayCome: boolean },
+): ClusterAccess {
   const listeners = new Set<RunListener>();
   if (options.onEvent !== undefined) listeners.add(options.onEvent);
   const emit: RunListener = (event) => {
-    for (const listener of listeners) listener(event);
+    for (const listener of listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        // Events come from timers and sockets: there is nobody to catch a listener's error, and the run goes on.
+        process.emitWarning(error instanceof Error ? error : String(error));
+      }
+    }
   };
-  const conductor = new Conductor({ clock: systemClock, limits: defaultLimits, onEvent: emit, log: silent });
+  const conductor = new Conductor({
+    clock: systemClock,
+    limits: defaultLimits,
+    onEvent: emit,
+    log: silent,
+    othersMayCome,
+  });
   return {
     conductor,
     workers,

@@ -1,5 +1,3 @@
-import type { Logger } from 'pino';
-import type { Clock } from '../shared/clock.js';
 import { assertNever, invariant } from '../shared/errors.js';
 import type { Fingerprint } from '../shared/fingerprint.js';
 import { Mailbox } from '../shared/mailbox.js';
@@ -8,18 +6,17 @@ import type { CoordinatorSession } from '../shared/protocol/session.js';
 import type { ToCoordinator, ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
 import type { ShardRange } from '../shared/tree.js';
 import { ActiveRound, type ShardResult } from './active-round.js';
+import type { ConductorOptions } from './conductor-options.js';
 import { splitShards } from './core/round.js';
 import {
   initialState,
   type RunEffect,
   type RunInput,
-  type RunLimits,
   type RunState,
   readyWorkers,
   transition,
 } from './core/run.js';
 import { stopError } from './core/stop-error.js';
-import type { RunListener } from './events.js';
 import { ReadyGate } from './ready-gate.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
 import { Admission } from './server/admission.js';
@@ -35,10 +32,7 @@ const tickMs = 250;
  * of workers, requests of the training loop and the clock all go through one mailbox.
  */
 export class Conductor {
-  readonly #clock: Clock;
-  readonly #limits: RunLimits;
-  readonly #onEvent: RunListener;
-  readonly #log: Logger;
+  readonly #options: ConductorOptions;
   readonly #mailbox: Mailbox<RunInput>;
   readonly #roster = new Roster();
   readonly #stopTicking: () => void;
@@ -53,17 +47,14 @@ export class Conductor {
   #roundId = 0;
   #shardsRecomputed = 0;
 
-  constructor(options: { clock: Clock; limits: RunLimits; onEvent: RunListener; log: Logger }) {
-    this.#clock = options.clock;
-    this.#limits = options.limits;
-    this.#onEvent = options.onEvent;
-    this.#log = options.log;
+  constructor(options: ConductorOptions) {
+    this.#options = options;
     this.#gate = new ReadyGate(options.clock);
     this.#waiting = new WaitingReporter(options.onEvent);
-    this.#state = initialState(this.#clock.nowMs());
+    this.#state = initialState(this.#options.clock.nowMs());
     const handle = (input: RunInput): void => this.#step(input);
     this.#mailbox = new Mailbox({ name: 'conductor', capacity: 10_000, handle });
-    this.#stopTicking = this.#clock.every(tickMs, () => this.#tick());
+    this.#stopTicking = this.#options.clock.every(tickMs, () => this.#tick());
   }
 
   /** Takes over an authenticated worker. */
@@ -115,7 +106,7 @@ export class Conductor {
     invariant(this.#active === null, 'two rounds at a time');
     return new Promise((resolve, reject) => {
       if (this.#state.phase === 'stopped') return reject(stopError(this.#state));
-      this.#active = new ActiveRound(request, this.#clock.nowMs(), { resolve, reject });
+      this.#active = new ActiveRound(request, this.#options.clock.nowMs(), { resolve, reject });
       this.#mailbox.post({ type: 'begin', round: request.spec });
     });
   }
@@ -175,8 +166,9 @@ export class Conductor {
     const { worker } = remote;
     remote.markLost(reason);
     this.#roster.remove(remote);
-    if (remote.row !== null && !this.isStopped) this.#onEvent({ type: 'worker-lost', worker, reason });
-    this.#log.info({ worker, reason }, 'worker left');
+    if (remote.row !== null && !this.isStopped)
+      this.#options.onEvent({ type: 'worker-lost', worker, reason });
+    this.#options.log.info({ worker, reason }, 'worker left');
     this.#mailbox.post({ type: 'left', worker, reason });
   }
 
@@ -193,10 +185,11 @@ export class Conductor {
         return this.#take(remote, message, payload);
       case 'failed': {
         const { code, message: text, hint } = message;
-        this.#log.error({ worker, code }, text);
-        // What one worker cannot build, others may have built.
+        this.#options.log.error({ worker, code }, text);
+        // What one worker cannot build, others may be able to.
         const others = readyWorkers(this.#state).filter((other) => other !== worker);
-        if (message.round === null && others.length > 0) return this.#refuse(remote, 'failed', text);
+        const isTolerable = message.round === null && (this.#options.othersMayCome || others.length > 0);
+        if (isTolerable) return this.#refuse(remote, 'failed', text);
         const cause = { code, message: `worker ${worker}: ${text}`, hint };
         return this.#mailbox.post({ type: 'failed', cause });
       }
@@ -227,25 +220,31 @@ export class Conductor {
     const refusal = this.#admission.judge(message, this.#setup.message.manifestHash);
     if (refusal !== null) return this.#refuse(remote, refusal.code, refusal.why);
     const isNew = remote.admit(message);
-    if (isNew && remote.row !== null) this.#onEvent({ type: 'worker-joined', worker: remote.row });
+    if (isNew && remote.row !== null) this.#options.onEvent({ type: 'worker-joined', worker: remote.row });
     this.#mailbox.post({ type: 'ready', worker: remote.worker });
   }
 
   #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {
     const message = `worker ${remote.worker} (${remote.address}) was refused: ${why}`;
-    this.#onEvent({ type: 'warning', message });
+    this.#options.onEvent({ type: 'warning', message });
     remote.refuse(code, why);
     this.#leave(remote, why);
   }
 
   #tick(): void {
     this.#mailbox.post({ type: 'tick' });
-    const nowMs = this.#clock.nowMs();
+    for (const remote of this.#roster.here) remote.beat(this.#options.clock.nowMs());
+    const nowMs = this.#options.clock.nowMs();
     this.#waiting.look(this.#state, this.#active === null ? null : nowMs - this.#active.startedMs, nowMs);
   }
 
   #step(input: RunInput): void {
-    const [state, effects] = transition(this.#state, input, this.#clock.nowMs(), this.#limits);
+    const [state, effects] = transition(
+      this.#state,
+      input,
+      this.#options.clock.nowMs(),
+      this.#options.limits,
+    );
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
     this.#gate.update(readyWorkers(state).length, this.#roster.here.length);
@@ -255,7 +254,7 @@ export class Conductor {
     switch (effect.type) {
       case 'compute':
         invariant(this.#active !== null, 'an order without a round');
-        return this.#active.order(this.#roster.of(effect.worker), effect.range, this.#clock);
+        return this.#active.order(this.#roster.of(effect.worker), effect.range, this.#options.clock);
       case 'accept':
         return this.#accept(this.#roster.of(effect.worker), effect.range);
       case 'reject':
@@ -284,7 +283,7 @@ export class Conductor {
   #accept(remote: RemoteWorker, range: ShardRange): void {
     invariant(this.#active !== null && this.#incoming !== null, 'a partial without a round');
     remote.credit(range.hi - range.lo, this.#incoming.computeMs);
-    this.#active.accept(remote.worker, range, this.#incoming, this.#clock);
+    this.#active.accept(remote.worker, range, this.#incoming, this.#options.clock);
   }
 
   #finish(): void {
@@ -292,6 +291,6 @@ export class Conductor {
     const active = this.#active;
     this.#active = null;
     for (const remote of this.#roster.here) remote.forget(active.request.spec.id);
-    active.complete(this.#clock.nowMs());
+    active.complete(this.#options.clock.nowMs());
   }
 }

@@ -65,6 +65,9 @@ async function join({
   }
 }
 
+/** A coordinator says something every second, unless a callback holds it up; one that is silent so long is gone. */
+const coordinatorSilenceMs = 300_000;
+
 /** The worker's I/O: it moves messages between coordinator and compute thread, and keeps heartbeats going. */
 class WorkerActor {
   /** Settles when the worker has left and its thread has ended. */
@@ -77,6 +80,7 @@ class WorkerActor {
   #computing: { round: number; shard: number } | null = null;
   #refusal: string | null = null;
   #threads = 1;
+  #heardMs = performance.now();
   #settle: { resolve: () => void; reject: (error: Error) => void } = { resolve() {}, reject() {} };
 
   constructor(session: WorkerSession, options: WorkerOptions) {
@@ -116,6 +120,7 @@ class WorkerActor {
   }
 
   #receive(message: ToWorker, payload: Uint8Array): void {
+    this.#heardMs = performance.now();
     const buffer = payload.buffer as ArrayBuffer;
     switch (message.type) {
       case 'setup':
@@ -169,6 +174,11 @@ class WorkerActor {
   }
 
   #beat(): void {
+    if (performance.now() - this.#heardMs > coordinatorSilenceMs) {
+      const reason = `the coordinator has said nothing for ${coordinatorSilenceMs / 1_000} s`;
+      this.#session.close('silent', reason);
+      return this.#step({ type: 'broken', reason });
+    }
     const computing =
       this.#state.phase === 'computing' || this.#state.phase === 'draining' ? this.#computing : null;
     const state =

@@ -5,7 +5,7 @@ import type { CheckpointStore, WrittenCheckpoint } from './store.js';
 export interface CheckpointWriterEvents {
   onWritten(written: WrittenCheckpoint): void;
   /** The checkpoint could not be written; the run and the older checkpoints are unharmed. */
-  onError(error: LockstepError): void;
+  onError(error: LockstepError, snapshot: Snapshot): void;
 }
 
 /**
@@ -57,7 +57,7 @@ export class CheckpointWriter {
       written = await this.#store.write(snapshot);
     } catch (error) {
       if (!(error instanceof LockstepError)) throw error;
-      this.#events.onError(error);
+      this.#events.onError(error, snapshot);
       return;
     }
     this.#events.onWritten(written);

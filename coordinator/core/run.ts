@@ -27,7 +27,7 @@ export interface RunLimits {
   readonly silenceMs: number;
   /** A worker that takes longer to load its backend and build its program is lost. */
   readonly prepareMs: number;
-  /** With no ready worker for so long, the run stops. */
+  /** With no worker ready, or preparing, for so long, the run stops. */
   readonly withoutWorkersMs: number;
   /** A shard that was held by so many lost workers stops the run. */
   readonly lossesPerShard: number;
@@ -246,6 +246,8 @@ function tick(state: Running, nowMs: number, limits: RunLimits): Transition {
   const [current, others] = lose(ticked, evicted, nowMs, limits);
   const effects = [...evictions, ...others];
   if (current.phase !== 'working' || current.withoutWorkersSinceMs === null) return [current, effects];
+  // Preparing has a deadline of its own.
+  if ([...current.members.values()].some(({ phase }) => phase === 'preparing')) return [current, effects];
   const waitedMs = nowMs - current.withoutWorkersSinceMs;
   if (waitedMs < limits.withoutWorkersMs) return [current, effects];
   const [stopped, stopEffects] = stop({

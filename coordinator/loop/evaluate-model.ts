@@ -3,7 +3,9 @@ import { invariant } from '../../shared/errors.js';
 import { flatten } from '../../shared/manifest.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import type { HostTensor } from '../../shared/tensors.js';
-import type { Logs } from '../callbacks/callback.js';
+import type { Logs, Training } from '../callbacks/callback.js';
+import { CallbackList } from '../callbacks/callback-list.js';
+import { type CallbackOption, callbacksOf } from '../callbacks/tfjs-callback.js';
 import type { ClusterAccess } from '../cluster.js';
 import { fromArrays } from '../data/array-dataset.js';
 import { checkBatch } from '../data/check.js';
@@ -19,11 +21,14 @@ import { ModelState } from './model-state.js';
 import { describeProgram, type Objective } from './program.js';
 import { prepareWorkers } from './run-plan.js';
 import { signatureOf } from './signature.js';
+import { type Reachable, trainingFor } from './training-handle.js';
 
 export interface PredictOptions {
   /** Rows per batch over all workers. Default 32. */
   readonly batchSize?: number;
   readonly shards?: number;
+  /** Their `onTest…` or `onPredict…` hooks are called. */
+  readonly callbacks?: CallbackOption | readonly CallbackOption[];
 }
 
 export interface EvaluateOptions extends PredictOptions, Partial<Objective> {}
@@ -81,6 +86,8 @@ async function evaluate(
   );
   const signature = signatureOf(model, program);
   const source = evaluationSource(dataset, batchSize, 0);
+  const { callbacks, handle } = hooksOf(access, model, { state, program, source }, options);
+  await callbacks.onTestBegin(handle);
   const logs = await evaluateSource(access.conductor, program, {
     source,
     shards,
@@ -89,9 +96,14 @@ async function evaluate(
       checkBatch(batch, signature);
       return batch;
     },
-    onBatchEnd: (batch) => access.emit({ type: 'test-batch', batch, batches: source.stepsPerEpoch }),
+    onBatchBegin: (batch) => callbacks.onTestBatchBegin(batch, handle),
+    async onBatchEnd(batch, batchLogs) {
+      await callbacks.onTestBatchEnd(batch, { ...batchLogs }, handle);
+      access.emit({ type: 'test-batch', batch, batches: source.stepsPerEpoch });
+    },
   });
   invariant(logs !== null, 'an evaluation that nobody can interrupt was');
+  await callbacks.onTestEnd({ ...logs }, handle);
   return logs;
 }
 
@@ -117,6 +129,8 @@ async function predict(
   const { program, state, shards, batchSize } = await prepare(access, model, objective, options);
   const signature = { ...signatureOf(model, program), outputs: [] };
   const source = evaluationSource(dataset, batchSize, 0);
+  const { callbacks, handle } = hooksOf(access, model, { state, program, source }, options);
+  await callbacks.onPredictBegin(handle);
   const outputs = await predictSource(access.conductor, {
     source,
     shards,
@@ -126,10 +140,30 @@ async function predict(
       checkBatch(inputs, signature);
       return inputs;
     },
-    onBatchEnd: (batch) => access.emit({ type: 'predict-batch', batch, batches: source.stepsPerEpoch }),
+    onBatchBegin: (batch) => callbacks.onPredictBatchBegin(batch, handle),
+    async onBatchEnd(batch) {
+      await callbacks.onPredictBatchEnd(batch, handle);
+      access.emit({ type: 'predict-batch', batch, batches: source.stepsPerEpoch });
+    },
   });
+  await callbacks.onPredictEnd(handle);
   const tensors = outputs.map(toTensor);
   return tensors.length === 1 ? tensors[0] : tensors;
+}
+
+/** The callbacks of an evaluation or prediction, and what they get to see. */
+function hooksOf(
+  { emit }: ClusterAccess,
+  model: tf.LayersModel,
+  reachable: Pick<Reachable, 'state' | 'program' | 'source'>,
+  { callbacks }: PredictOptions,
+): { callbacks: CallbackList; handle: Training } {
+  const nowhere = { step: 0, epoch: 0, batch: 0, cursor: null, samplesSeen: 0, stopped: false };
+  const plan = { ...reachable, epochs: 1, validation: null, onEvent: emit };
+  return {
+    callbacks: new CallbackList(callbacksOf(callbacks, model)),
+    handle: trainingFor(plan, { requested: false }, () => nowhere),
+  };
 }
 
 type FitDataX = Extract<FitData, { x: unknown }>['x'];

@@ -24,21 +24,20 @@ export async function openCheckpoints(
   if (options === null) return null;
   const { directory, resume = false, keepLast } = options;
   const store = new CheckpointStore(directory, keepLast === undefined ? {} : { keepLast });
-  // Reading comes first: a folder that holds nothing to resume is not made.
-  let resumed: { readonly path: string; readonly snapshot: Snapshot } | null = null;
-  if (resume) {
-    const found = await store.readLatest();
-    for (const message of found.warnings) emit({ type: 'warning', message });
-    resumed = found;
-  }
+  // A folder that holds nothing to resume is not made: reading it says so.
+  if (resume && (await store.list()).length === 0) await store.readLatest();
   const lock = await lockRun(directory);
-  await store.prepare().catch(async (error: unknown) => {
+  try {
+    const found = resume ? await store.readLatest() : null;
+    for (const message of found?.warnings ?? []) emit({ type: 'warning', message });
+    await store.prepare();
+    return {
+      checkpoints: new RunCheckpoints(store, lock.term, options, emit, found?.path ?? null),
+      resume: found?.snapshot ?? null,
+      release: () => lock.release(),
+    };
+  } catch (error) {
     await lock.release();
     throw error;
-  });
-  return {
-    checkpoints: new RunCheckpoints(store, lock.term, options, emit, resumed?.path ?? null),
-    resume: resumed?.snapshot ?? null,
-    release: () => lock.release(),
-  };
+  }
 }

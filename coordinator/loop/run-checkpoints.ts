@@ -1,3 +1,4 @@
+import type { LockstepError } from '../../shared/errors.js';
 import { CheckpointWriter } from '../checkpoint/checkpoint-writer.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { CheckpointStore } from '../checkpoint/store.js';
@@ -15,6 +16,8 @@ export class RunCheckpoints {
   #lastMs = performance.now();
   #isOwed = false;
   #lastPath: string | null;
+  /** What could not be written last, and why; null once something newer is on disk. */
+  #failure: { readonly snapshot: Snapshot; readonly error: LockstepError } | null = null;
 
   constructor(
     store: CheckpointStore,
@@ -31,10 +34,14 @@ export class RunCheckpoints {
     this.#writer = new CheckpointWriter(store, {
       onWritten: ({ path, step, warnings }) => {
         this.#lastPath = path;
+        this.#failure = null;
         onEvent({ type: 'checkpoint', path, step });
         for (const message of warnings) onEvent({ type: 'warning', message });
       },
-      onError: (error) => onEvent({ type: 'warning', message: `${error.message}. ${error.hint}` }),
+      onError: (error, snapshot) => {
+        this.#failure = { snapshot, error };
+        onEvent({ type: 'warning', message: `${error.message}. ${error.hint}` });
+      },
     });
   }
 
@@ -64,5 +71,17 @@ export class RunCheckpoints {
   /** Waits until everything asked for is on disk, or was reported as failed. */
   flush(): Promise<void> {
     return this.#writer.flush();
+  }
+
+  /**
+   * Waits for the run's last checkpoint, and tries once more if it could not be written.
+   * @throws LockstepError CHECKPOINT_UNWRITABLE
+   */
+  async complete(): Promise<void> {
+    await this.#writer.flush();
+    if (this.#failure === null) return;
+    this.save(this.#failure.snapshot);
+    await this.flush();
+    if (this.#failure !== null) throw this.#failure.error;
   }
 }

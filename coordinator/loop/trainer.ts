@@ -59,8 +59,8 @@ export class Trainer {
   }
 
   /**
-   * @throws LockstepError NOT_FINITE, CALLBACK_FAILED, CHECKPOINT_MISMATCH, or what ended the workers' part. What
-   * was committed is saved first.
+   * @throws LockstepError NOT_FINITE, CALLBACK_FAILED, CHECKPOINT_MISMATCH, or what ended the workers' part, and what
+   * was committed is saved first; CHECKPOINT_UNWRITABLE if the last checkpoint cannot be written
    */
   async run(): Promise<TrainingOutcome> {
     const startedMs = performance.now();
@@ -82,7 +82,7 @@ export class Trainer {
     await this.#callbacks.onTrainEnd(this.#logs, this.#training);
     // A callback may restore the best weights at the very end; a run that was interrupted goes on from the last ones.
     if (isOver && this.#plan.state.weights.version !== version) this.#save();
-    await this.#plan.checkpoints?.flush();
+    await this.#plan.checkpoints?.complete();
     const isSignalled = !isOver && this.#plan.signal?.aborted === true;
     return {
       cause: isSignalled ? 'signal' : this.#position.stopped ? 'stopped-early' : 'done',

@@ -7,8 +7,14 @@ export interface StopRequest {
   requested: boolean;
 }
 
+/** The parts of a plan that callbacks can reach; an evaluation has them too. */
+export type Reachable = Pick<
+  TrainingPlan,
+  'state' | 'epochs' | 'source' | 'validation' | 'program' | 'onEvent'
+>;
+
 /** What callbacks get to see and do. */
-export function trainingFor(plan: TrainingPlan, stop: StopRequest, position: () => Position): Training {
+export function trainingFor(plan: Reachable, stop: StopRequest, position: () => Position): Training {
   const { state, epochs, source, validation, program, onEvent } = plan;
   return {
     params: {

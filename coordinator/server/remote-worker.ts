@@ -20,6 +20,9 @@ export class RemoteWorker {
   #unanswered = 0;
   /** The last round that it was ordered to compute for: it has dropped the data of those before. */
   #orderedRound = 0;
+  /** How often it is told that the coordinator is there; null before the first setup. */
+  #heartbeatMs: number | null = null;
+  #lastBeatMs = Number.NEGATIVE_INFINITY;
   #row: WorkerRow | null = null;
   #shardsComputed = 0;
   #computeMs = 0;
@@ -56,6 +59,7 @@ export class RemoteWorker {
     this.#weightsVersion = null;
     this.#delivered.clear();
     this.#unanswered += 1;
+    this.#heartbeatMs = setup.message.heartbeatMs;
     this.#session.send({ type: 'setup', ...setup.message, backend });
   }
 
@@ -100,6 +104,13 @@ export class RemoteWorker {
     const { id: round, kind, shards } = spec;
     const { version } = weights;
     this.#session.send({ type: 'compute', round, kind, version, step, batchRows, digest, shards, ...range });
+  }
+
+  /** Lets the worker know that the coordinator is there, as often as the setup promises. */
+  beat(nowMs: number): void {
+    if (this.#heartbeatMs === null || nowMs - this.#lastBeatMs < this.#heartbeatMs) return;
+    this.#lastBeatMs = nowMs;
+    this.#session.send({ type: 'heartbeat' });
   }
 
   credit(shards: number, computeMs: number): void {

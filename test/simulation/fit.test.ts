@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Callback } from '../../coordinator/callbacks/callback.js';
 import { evaluateModel, predictModel } from '../../coordinator/loop/evaluate-model.js';
 import { fitModel } from '../../coordinator/loop/fit.js';
 import { InProcessCluster, type InProcessClusterOptions } from './in-process-cluster.js';
@@ -149,6 +150,43 @@ describe('evaluate', () => {
     expect(Object.keys(results[0])).toEqual(['loss', 'mae']);
     expect(results[0].loss).toBeCloseTo(loss.dataSync()[0], 5);
     expect(results[0].mae).toBeCloseTo(mae.dataSync()[0], 5);
+  });
+});
+
+describe('callbacks', () => {
+  it('are called around an evaluation and a prediction, and see the weights', async () => {
+    const data = await arrays();
+    const model = smooth();
+    const { access } = clusterOf({ workers: 2 });
+    const calls: string[] = [];
+    const kernel = Array.from(model.getWeights()[0].dataSync());
+    const callbacks: Callback = {
+      name: 'recorder',
+      onTestBegin(training) {
+        calls.push('test');
+        expect(Array.from(training.getWeights()[0])).toEqual(kernel);
+      },
+      onTestBatchBegin: (batch) => void calls.push(`test batch ${batch}`),
+      onTestBatchEnd: (batch, logs) => void calls.push(`test batch ${batch} ${Object.keys(logs)}`),
+      onTestEnd: (logs) => void calls.push(`test end ${Object.keys(logs)}`),
+      onPredictBegin: () => void calls.push('predict'),
+      onPredictBatchBegin: (batch) => void calls.push(`predict batch ${batch}`),
+      onPredictBatchEnd: (batch) => void calls.push(`predict batch ${batch} end`),
+      onPredictEnd: () => void calls.push('predict end'),
+    };
+    await evaluateModel(access, model, data, { batchSize: 20, callbacks });
+    await predictModel(access, model, data.x, { batchSize: 40, callbacks });
+    expect(calls).toEqual([
+      'test',
+      ...[
+        'test batch 0',
+        'test batch 0 loss,mae',
+        'test batch 1',
+        'test batch 1 loss,mae',
+        'test end loss,mae',
+      ],
+      ...['predict', 'predict batch 0', 'predict batch 0 end', 'predict end'],
+    ]);
   });
 });
 

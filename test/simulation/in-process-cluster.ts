@@ -40,6 +40,7 @@ export class InProcessCluster {
       for (const listener of listeners) listener(event);
     };
     const conductor = new Conductor({
+      othersMayCome: false,
       clock: systemClock,
       limits: { ...defaultLimits, ...limits },
       onEvent: emit,

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Disk, nodeDisk } from '../../coordinator/checkpoint/disk.js';
 import { CheckpointStore } from '../../coordinator/checkpoint/store.js';
 import type { CheckpointOptions } from '../../coordinator/job.js';
 import { RunCheckpoints } from '../../coordinator/loop/run-checkpoints.js';
@@ -40,6 +41,36 @@ describe('RunCheckpoints', () => {
     await checkpoints.flush();
     expect(checkpoints.due(5)).toBe(false);
     expect(checkpoints.due(6)).toBe(true);
+  });
+
+  it('tries the last checkpoint once more before it gives up', async () => {
+    let fullDisks = 1;
+    const disk: Disk = {
+      ...nodeDisk,
+      write(path, chunks) {
+        if (fullDisks === 0) return nodeDisk.write(path, chunks);
+        fullDisks -= 1;
+        return Promise.reject(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
+      },
+    };
+    const warnings: string[] = [];
+    const checkpoints = new RunCheckpoints(
+      new CheckpointStore(directory, { disk }),
+      1,
+      {},
+      (event) => {
+        if (event.type === 'warning') warnings.push(event.message);
+      },
+      null,
+    );
+    checkpoints.save(snapshotAt(4));
+    await checkpoints.complete();
+    expect(warnings).toHaveLength(1);
+    expect(checkpoints.lastPath).toMatch(/step-0000000004$/);
+    fullDisks = 2;
+    checkpoints.save(snapshotAt(5));
+    await expect(checkpoints.complete()).rejects.toMatchObject({ code: 'CHECKPOINT_UNWRITABLE' });
+    expect((await new CheckpointStore(directory).readLatest()).snapshot.run.step).toBe(4);
   });
 
   it('is never due between epochs without being asked for', () => {

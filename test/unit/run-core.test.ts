@@ -301,6 +301,17 @@ describe('a partial', () => {
 });
 
 describe('a run stops', () => {
+  it('not while a worker prepares: that has a deadline of its own', () => {
+    const run = new Run();
+    run.ready(0);
+    run.begin();
+    run.step({ type: 'left', worker: 0, reason: 'killed' });
+    run.step({ type: 'joined', worker: 1 });
+    run.step({ type: 'preparing', worker: 1 });
+    expect(run.wait(45_000, [1])).toEqual([]);
+    expect(run.step({ type: 'ready', worker: 1 })).toMatchObject([{ type: 'compute', worker: 1 }]);
+  });
+
   it('when no worker has been ready for as long as the limit, counted from when the last was lost', () => {
     const run = new Run();
     run.ready(0);

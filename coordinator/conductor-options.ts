@@ -1,0 +1,13 @@
+import type { Logger } from 'pino';
+import type { Clock } from '../shared/clock.js';
+import type { RunLimits } from './core/run.js';
+import type { RunListener } from './events.js';
+
+export interface ConductorOptions {
+  readonly clock: Clock;
+  readonly limits: RunLimits;
+  readonly onEvent: RunListener;
+  readonly log: Logger;
+  /** Whether workers join over the network: one that cannot build the program does not speak for the others. */
+  readonly othersMayCome: boolean;
+}
