@@ -49,8 +49,10 @@ interface Keyed<T> {
   readonly key: string;
 }
 
+/** An output may itself be named "kind": then what stands there is a loss. */
 function isReference(value: unknown): value is FunctionRef {
-  return typeof value === 'object' && value !== null && 'kind' in value;
+  if (typeof value !== 'object' || value === null || !('kind' in value)) return false;
+  return value.kind === 'builtin' || value.kind === 'job';
 }
 
 /** Spreads one value, a list, or a record by output name over the outputs. */

@@ -33,6 +33,17 @@ describe('a program', () => {
     expect(namesOf({ loss })).toEqual(expected);
   });
 
+  it('takes a record by output name also where an output is named like a field of a reference', () => {
+    const loss = { kind: 'mse', name: 'mae' };
+    const { outputs } = describeProgram(
+      { outputNames: ['kind', 'name'] },
+      canonical,
+      { loss },
+      { seed: 5, hasJob: false },
+    );
+    expect(outputs.map((output) => output.loss)).toEqual([mse, mae]);
+  });
+
   it('takes loss weights by output, 1 by default', () => {
     const weightsOf = (lossWeights?: Objective['lossWeights']) =>
       describeBoth({ loss: 'mse', ...(lossWeights === undefined ? {} : { lossWeights }) }).outputs.map(
