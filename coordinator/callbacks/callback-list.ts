@@ -1,6 +1,7 @@
 import { InvariantError, LockstepError, messageOf } from '../../shared/errors.js';
 import type { Json } from '../../shared/json.js';
 import type { Callback, CallbackState, Logs, Training } from './callback.js';
+import { checkState } from './callback-state.js';
 
 /** The state of all callbacks of a run, as a checkpoint keeps it. */
 export interface CallbackStates {
@@ -93,7 +94,10 @@ export class CallbackList {
     return this.#call('onPredictBatchEnd', batch, training);
   }
 
-  /** Copies of the state of every callback that has any. */
+  /**
+   * Copies of the state of every callback that has any.
+   * @throws LockstepError CALLBACK_FAILED if one gives what a checkpoint cannot keep
+   */
   saveState(): CallbackStates {
     const values: Record<string, CallbackState['values']> = {};
     const tensors: Record<string, Float32Array> = {};
@@ -101,6 +105,7 @@ export class CallbackList {
       if (callback.saveState === undefined) continue;
       const state = attempt(key, 'saveState', () => callback.saveState?.());
       if (state === undefined) continue;
+      checkState(key, state);
       values[key] = structuredClone(state.values) as Record<string, Json>;
       for (const [name, tensor] of Object.entries(state.tensors ?? {})) {
         tensors[`${encodeURIComponent(key)}/${name}`] = tensor.slice();
@@ -150,7 +155,7 @@ function attempt<T>(key: string, hook: string, work: () => T): T {
 function failure(key: string, hook: string, cause: unknown): Error {
   if (cause instanceof LockstepError || cause instanceof InvariantError) return cause;
   return new LockstepError('CALLBACK_FAILED', `callback ${key} threw in ${hook}: ${messageOf(cause)}`, {
-    hint: 'Correct the callback; --verbose shows where it threw.',
+    hint: "Correct the callback; --verbose, or the error's cause, shows where it threw.",
     cause,
   });
 }

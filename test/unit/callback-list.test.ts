@@ -93,6 +93,25 @@ describe('CallbackList', () => {
     await expect(buggy.onTrainBegin(training)).rejects.toMatchObject({ name: 'InvariantError' });
   });
 
+  it.each([
+    ['plain fields', { best: 1 }, 'no object with values'],
+    ['fields beside values', { values: {}, best: 1 }, 'best outside of values'],
+    ['undefined', { values: { best: { at: undefined } } }, 'values.best.at'],
+    ['a date', { values: { seen: [new Date(0)] } }, 'values.seen.0'],
+    ['a list as a tensor', { values: {}, tensors: { mean: [1] } }, 'tensors.mean'],
+  ])('refuses %s as a state, and says what is wrong', (_what, state, message) => {
+    const list = new CallbackList([{ name: 'mine', saveState: () => state as never }]);
+    expect(() => list.saveState()).toThrow(
+      expect.objectContaining({ code: 'CALLBACK_FAILED', message: expect.stringContaining(message) }),
+    );
+  });
+
+  it('keeps numbers that JSON does not know', () => {
+    const values = { best: Number.POSITIVE_INFINITY, rate: Number.NaN };
+    const list = new CallbackList([{ name: 'mine', saveState: () => ({ values }) }]);
+    expect(list.saveState().values).toEqual({ mine: values });
+  });
+
   it('keeps the states of callbacks with equal or awkward names apart', () => {
     const counter = (name: string, count: number) => {
       const state: { count: number; tensor: Float32Array } = { count, tensor: Float32Array.of(count) };
