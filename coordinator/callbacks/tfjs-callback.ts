@@ -5,11 +5,26 @@ import { float64, valuesOf } from './callback-state.js';
 
 type TfjsHook<Args extends unknown[]> = (...args: [...Args, logs: tf.Logs, training: Training]) => unknown;
 
+/** Hooks that `model.fit` does not have. They get Keras's arguments, with or without a name. */
+const kerasHooks = [
+  'onTrainBatchBegin',
+  'onTrainBatchEnd',
+  'onTestBegin',
+  'onTestEnd',
+  'onTestBatchBegin',
+  'onTestBatchEnd',
+  'onPredictBegin',
+  'onPredictEnd',
+  'onPredictBatchBegin',
+  'onPredictBatchEnd',
+] as const;
+type KerasHooks = Pick<Callback, (typeof kerasHooks)[number]>;
+
 /**
  * A callback as `model.fit` accepts it: a plain object of functions, a `tf.CustomCallback`, or an instance of a
- * class that extends `tf.Callback`, such as `tf.callbacks.earlyStopping()`.
+ * class that extends `tf.Callback`, such as `tf.callbacks.earlyStopping()`. It may have Keras's further hooks.
  */
-export interface TfjsCallback {
+export interface TfjsCallback extends KerasHooks {
   /** A name makes it a callback of ours, whose hooks get other arguments. */
   readonly name?: undefined;
   onTrainBegin?: TfjsHook<[]>;
@@ -63,6 +78,7 @@ export function fromTfjsCallback(callback: TfjsCallback, model?: tf.LayersModel)
   return {
     name: 'tfjs',
     ...stateOf(callback),
+    ...kerasHooksOf(callback),
 
     async onTrainBegin(training) {
       const { params } = training;
@@ -82,14 +98,23 @@ export function fromTfjsCallback(callback: TfjsCallback, model?: tf.LayersModel)
     // The very object: a callback may add entries.
     onEpochEnd: (ended, logs, training) => call(callback.onEpochEnd, [ended, logs], training),
 
-    onTrainBatchBegin: (batch, training) => call(callback.onBatchBegin, [batch, { batch }], training),
+    async onTrainBatchBegin(batch, training) {
+      await call(callback.onBatchBegin, [batch, { batch }], training);
+      await watched(callback.onTrainBatchBegin?.(batch, training), training);
+    },
 
     async onTrainBatchEnd(batch, logs, training) {
       const batchLogs: Logs = { batch, ...logs };
       await call(callback.onBatchEnd, [batch, batchLogs], training);
       await call(callback.onYield, [epoch, batch, batchLogs], training);
+      await watched(callback.onTrainBatchEnd?.(batch, logs, training), training);
     },
   };
+}
+
+function kerasHooksOf(callback: TfjsCallback): KerasHooks {
+  const given = kerasHooks.filter((hook) => callback[hook] !== undefined);
+  return Object.fromEntries(given.map((hook) => [hook, callback[hook]?.bind(callback as never)]));
 }
 
 /** `stopTraining` of a LayersModel is write-only; its value is kept in `stopTraining_`. */

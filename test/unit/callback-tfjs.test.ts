@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { CallbackList } from '../../coordinator/callbacks/callback-list.js';
 import { lambdaCallback } from '../../coordinator/callbacks/lambda-callback.js';
 import { type CallbackOption, callbacksOf } from '../../coordinator/callbacks/tfjs-callback.js';
 import { FakeTraining, logsOf, simulate } from './callback-training.js';
@@ -98,6 +99,29 @@ describe('callbacks as model.fit takes them', () => {
     const curious = new Curious();
     await simulate(() => callbacksOf(curious, compiled()), []);
     expect(curious.known).toEqual([2, 100]);
+  });
+
+  it("may have Keras's further hooks", async () => {
+    const calls: unknown[][] = [];
+    const training = new FakeTraining();
+    const callback: CallbackOption = {
+      onTrainBatchBegin: (...args) => void calls.push(['onTrainBatchBegin', ...args]),
+      onTrainBatchEnd: (...args) => void calls.push(['onTrainBatchEnd', ...args]),
+      onTestBegin: (...args) => void calls.push(['onTestBegin', ...args]),
+      onPredictBatchEnd: (...args) => void calls.push(['onPredictBatchEnd', ...args]),
+    };
+    const list = new CallbackList(callbacksOf(callback));
+    await list.onTrainBatchBegin(1, training);
+    await list.onTrainBatchEnd(1, { loss: 2 }, training);
+    await list.onTestBegin(training);
+    await list.onTestEnd({}, training);
+    await list.onPredictBatchEnd(3, training);
+    expect(calls).toEqual([
+      ['onTrainBatchBegin', 1, training],
+      ['onTrainBatchEnd', 1, { loss: 2 }, training],
+      ['onTestBegin', training],
+      ['onPredictBatchEnd', 3, training],
+    ]);
   });
 
   it('stand beside ours', () => {
