@@ -4,7 +4,7 @@ import { unflatten } from '../../shared/manifest.js';
 import type { History } from '../callbacks/history.js';
 import { type CallbackOption, callbacksOf } from '../callbacks/tfjs-callback.js';
 import type { ClusterAccess } from '../cluster.js';
-import { type ArrayData, fromArrays } from '../data/array-dataset.js';
+import { type ArrayData, type ArrayInput, fromArrays } from '../data/array-dataset.js';
 import type { Dataset, StreamDataset } from '../data/dataset.js';
 import { splitDataset } from '../data/subset.js';
 import type { RunListener } from '../events.js';
@@ -12,6 +12,7 @@ import type { CheckpointOptions, Job, LossOption, PerOutput } from '../job.js';
 import { fromName, fromTfjs } from '../optimizer/from-tfjs.js';
 import type { Optimizer, OptimizerConfig, OptimizerName } from '../optimizer/optimizer.js';
 import { buildPlan, isStream, type TrainingRequest } from './build-plan.js';
+import { checkFitData, checkFitOptions } from './check-fit.js';
 import { exclusively } from './exclusively.js';
 import { type OpenedCheckpoints, openCheckpoints } from './open-checkpoints.js';
 import type { Objective } from './program.js';
@@ -19,6 +20,11 @@ import { runPlan } from './run-plan.js';
 
 /** Rows to train on: arrays or tensors, or a dataset. */
 export type FitData = ArrayData | Dataset | StreamDataset;
+
+/** x, y and sample weights. */
+export type ValidationList =
+  | readonly [x: ArrayInput, y: ArrayInput]
+  | readonly [x: ArrayInput, y: ArrayInput, sampleWeight: ArrayInput];
 
 /** The options of `model.fit`, and those that it lacks. */
 export interface FitOptions {
@@ -35,7 +41,8 @@ export interface FitOptions {
   readonly shuffleBuffer?: number;
   /** The last fraction of the data, before shuffling, in (0, 1). */
   readonly validationSplit?: number;
-  readonly validationData?: FitData;
+  /** As the data, or in a list as `model.fit` takes it. */
+  readonly validationData?: FitData | ValidationList;
   /** Default: `batchSize`. */
   readonly validationBatchSize?: number;
   readonly validationFreq?: number | readonly number[];
@@ -105,7 +112,8 @@ function optimizerOf(
   });
 }
 
-export function datasetOf(data: FitData, model: tf.LayersModel): Dataset | StreamDataset {
+export function datasetOf(data: FitData, model: tf.LayersModel, what = 'the data'): Dataset | StreamDataset {
+  checkFitData(what, data);
   if ('x' in data) {
     return fromArrays(data, { inputNames: model.inputNames, outputNames: model.outputNames });
   }
@@ -132,6 +140,7 @@ export function fitModel(
   options: FitOptions,
 ): Promise<History> {
   return exclusively(access, 'fit', async () => {
+    checkFitOptions(options);
     const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
     try {
       const opened = await openCheckpoints(options.checkpoint ?? null, access.emit);
@@ -191,9 +200,20 @@ async function fitWith(
   }
 }
 
+function isList(data: FitData | ValidationList): data is ValidationList {
+  return Array.isArray(data);
+}
+
+function arraysOf([x, y, sampleWeight]: ValidationList): ArrayData {
+  return { x, y, ...(sampleWeight === undefined ? {} : { sampleWeight }) };
+}
+
 function datasetsOf(model: tf.LayersModel, data: FitData, { validationSplit, validationData }: FitOptions) {
   const train = datasetOf(data, model);
-  if (validationData !== undefined) return { train, validation: datasetOf(validationData, model) };
+  if (validationData !== undefined) {
+    const held = isList(validationData) ? arraysOf(validationData) : validationData;
+    return { train, validation: datasetOf(held, model, 'validationData') };
+  }
   if (validationSplit === undefined || validationSplit === 0) return { train, validation: null };
   return splitValidation(train, validationSplit);
 }

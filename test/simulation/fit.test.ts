@@ -104,6 +104,40 @@ describe('fit', () => {
     expect(history.val_mae[0]).toBeCloseTo(mae.dataSync()[0], 5);
   });
 
+  it('takes validation data in a list, as model.fit does', async () => {
+    const { x, y } = await arrays();
+    const { access } = clusterOf({ workers: 2 });
+    const options = { ...unshuffled, verbose: 0, validationData: [x, y] as const };
+    const { history } = await fitModel(access, smooth(), { x, y }, options);
+    const expected = await smooth().fit(x, y, { ...unshuffled, validationData: [x, y] });
+    for (const [i, loss] of (expected.history.val_loss as number[]).entries()) {
+      expect(history.val_loss[i]).toBeCloseTo(loss, 4);
+    }
+  });
+
+  it.each([
+    ['a mistyped option', {}, { epoch: 3 }, 'unknown option epoch', 'epochs'],
+    ['sample weights among the options', {}, { sampleWeight: [1] }, 'sampleWeight', 'beside x and y'],
+    ['a mistyped field of the data', { sampleWeights: [1] }, {}, 'sampleWeights', 'sampleWeight'],
+    ['data without y', { y: undefined }, {}, 'x without y', '{ x, y }'],
+    ['validation data without y', {}, { validationData: { x: [1] } }, 'validationData has x', '{ x, y }'],
+    ['validation data of another kind', {}, { validationData: 0.2 }, 'validationData', '{ x, y }'],
+  ])('refuses %s', async (_what, fields, options, message, hint) => {
+    const { access } = clusterOf({ workers: 1 });
+    const data = { ...(await arrays()), ...fields };
+    await expect(fitModel(access, smooth(), data as never, options as never)).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringContaining(message),
+      hint: expect.stringContaining(hint),
+    });
+  });
+
+  it('refuses data that are neither arrays nor a dataset', async () => {
+    const { access } = clusterOf({ workers: 1 });
+    const { x } = await arrays();
+    await expect(fitModel(access, smooth(), x as never, {})).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
   it('leaves the model with the last committed weights when it fails', async () => {
     const data = await arrays();
     const cluster = clusterOf({ workers: 2 });
