@@ -79,6 +79,8 @@ class WorkerActor {
   #heartbeat: NodeJS.Timeout | null = null;
   #computing: { round: number; shard: number } | null = null;
   #refusal: string | null = null;
+  /** The last error of the compute thread: the reason, if the coordinator sends the worker away for one. */
+  #failure: LockstepError | null = null;
   #threads = 1;
   #heardMs = performance.now();
   #settle: { resolve: () => void; reject: (error: Error) => void } = { resolve() {}, reject() {} };
@@ -91,6 +93,7 @@ class WorkerActor {
     });
     session.onMessage((message, payload) => this.#receive(message, payload));
     void session.closed.then(({ code, reason }) => {
+      if (code !== 'failed') this.#failure = null;
       if (code === 'goodbye') this.#step({ type: 'dismissed', reason });
       else this.#step({ type: 'broken', reason: this.#refusal ?? reason });
     });
@@ -116,7 +119,7 @@ class WorkerActor {
     await this.#thread?.stop();
     if (!failed) return this.#settle.resolve();
     const hint = 'Look at the coordinator: it says why, or it has ended.';
-    this.#settle.reject(new LockstepError('CONNECTION_LOST', reason, { hint }));
+    this.#settle.reject(this.#failure ?? new LockstepError('CONNECTION_LOST', reason, { hint }));
   }
 
   #receive(message: ToWorker, payload: Uint8Array): void {
@@ -149,6 +152,8 @@ class WorkerActor {
         return;
       case 'rejected':
         this.#refusal = message.message;
+        // The worker's own error says it better.
+        if (message.code === 'failed') return;
         return this.#options.write(`the coordinator rejected a message: ${message.message}`);
       case 'goodbye':
         return this.#step({ type: 'dismissed', reason: message.reason });
@@ -216,8 +221,11 @@ class WorkerActor {
       }
       case 'finished':
         return this.#step({ type: 'finished', order: answer.order });
-      case 'failed':
+      case 'failed': {
+        const { code, message, hint } = answer;
+        this.#failure = new LockstepError(code, message, { hint });
         return this.#session.send(answer);
+      }
       default:
         return assertNever(answer);
     }

@@ -188,4 +188,22 @@ describe('lockstep coordinator and worker', () => {
     expect(endOf(ended)?.weightsSha256).toBe(endOf(whole)?.weightsSha256);
     for (const worker of workers) expect(await worker.ended).toMatchObject({ exitCode: 0, stderr: '' });
   });
+
+  it('a worker without the code of the job ends with what to do', async () => {
+    const token = at('token-code');
+    const code = at('code.ts');
+    await writeFile(token, 'a-token-of-some-length', { mode: 0o600 });
+    const loss = 'loss: (yTrue: tf.Tensor, yPred: tf.Tensor) => yTrue.sub(yPred).square().mean(-1),';
+    await writeFile(code, jobSource().replace(`loss: 'meanSquaredError',`, loss));
+    const host = new Lockstep(['coordinator', code, '--listen', '127.0.0.1:0', '--token-file', token]);
+    const waiting = await host.entry(({ msg }) => msg?.startsWith('waiting for 1 worker') === true);
+    const url = /ws:\S+/.exec(waiting.msg ?? '')?.[0] ?? '';
+    const { exitCode, stderr } = await lockstep('worker', '--join', url, '--token-file', token);
+    expect(exitCode).toBe(2);
+    expectTwoLines(stderr);
+    expect(stderr).toContain('job file');
+    expect(stderr).toContain('--job');
+    host.kill('SIGTERM');
+    expect((await host.ended).exitCode).toBe(143);
+  });
 });
