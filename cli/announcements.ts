@@ -105,16 +105,19 @@ const endings = { done: 'Done', 'stopped-early': 'Stopped early', signal: 'Inter
 
 function endLines(event: RunEvent & { type: 'end' }, again: string | null): Announcement[] {
   const reached = `${plural(event.epochs, 'epoch')}, ${plural(event.step, 'step')}, ${duration(event.seconds * 1000)}`;
-  const rows = [
-    ['weights', `sha256 ${event.weightsSha256.slice(0, 16)}…`],
-    ...(event.checkpoint === null
-      ? [['model', 'not saved; --checkpoint-dir DIR saves it']]
-      : [
-          ['model', `${join(event.checkpoint, 'model.json')} (tf.loadLayersModel reads it)`],
-          ['checkpoint', event.checkpoint],
-        ]),
-    ...(again === null ? [] : [['same bits', again]]),
-  ];
+  const rows = [['weights', `sha256 ${event.weightsSha256.slice(0, 16)}…`]];
+  if (event.checkpoint === null) rows.push(['model', 'not saved; --checkpoint-dir DIR saves it']);
+  else {
+    rows.push(
+      ['model', `${join(event.checkpoint, 'model.json')} (tf.loadLayersModel reads it)`],
+      ['checkpoint', event.checkpoint],
+    );
+  }
+  // An interrupted run is a part of what its command gives.
+  if (event.cause !== 'signal' && again !== null) rows.push(['same bits', again]);
+  if (event.cause === 'signal' && event.checkpoint !== null) {
+    rows.push(['to go on', 'the same command with --resume']);
+  }
   return [
     { tone: 'good', text: [`${endings[event.cause]}: ${reached}`, ...metricsOf(event.logs)].join(' · ') },
     ...table(rows).map((text): Announcement => ({ tone: 'plain', text: `  ${text}` })),

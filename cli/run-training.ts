@@ -33,7 +33,7 @@ export async function runTraining(
       view.announce({
         tone: 'warning',
         text: hasStarted
-          ? 'finishing the step, then saving; press Ctrl-C again to stop at once'
+          ? `finishing the step${options.checkpointDir === undefined ? '' : ', then saving'}; press Ctrl-C again to stop at once`
           : 'stopping: nothing has been trained yet',
       }),
     () => view.close(),

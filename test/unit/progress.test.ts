@@ -173,6 +173,17 @@ describe('the lines that stay', () => {
     ]);
   });
 
+  it('say after an interruption how to go on, and not how to get the whole run', () => {
+    expect(texts({ ...end, cause: 'signal', epochs: 2 })).toEqual([
+      'Interrupted: 2 epochs, 4,690 steps, 1m 02s · loss 0.1000 · val_accuracy 0.9800',
+      '  weights     sha256 0123456789abcdef…',
+      '  model       runs/a/step-4690/model.json (tf.loadLayersModel reads it)',
+      '  checkpoint  runs/a/step-4690',
+      '  to go on    the same command with --resume',
+    ]);
+    expect(texts({ ...end, cause: 'signal', checkpoint: null }).at(-1)).toMatch(/^ {2}model .* not saved/);
+  });
+
   it('repeat the run with the seed, shards and backend it had, quoted for a shell', () => {
     const invocation = { job: "my job's.ts", options: ['--epochs', '3'] };
     expect(reproduction(invocation, { seed: 7, shards: 4, backend: 'wasm' })).toBe(
