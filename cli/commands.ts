@@ -159,7 +159,7 @@ export function createProgram(
 
   computeOptions(program.command('verify').summary('prove that a job gives the same bits on any workers'))
     .description(
-      'Train 20 steps of a job by 1 worker, by 3, and by 2 of which one is killed, and compare the bits after\n' +
+      'Train 20 steps of a job by 1 worker, by 3, and by 2 of which one is killed, and compare the bits after ' +
         'every step. Callbacks are left out: they might write files.',
     )
     .option('--shards <n>', 'shards per batch', integerOf('--shards', 1, maxShards))
