@@ -127,7 +127,7 @@ export class CheckpointStore {
     }
     if (warnings.length === 0) {
       throw new LockstepError('CHECKPOINT_NOT_FOUND', `there is no checkpoint in ${this.directory}`, {
-        hint: 'Check the folder, or start a new run without --resume.',
+        hint: 'Give the folder of a run that has saved; a new run begins without --resume.',
       });
     }
     throw new LockstepError(

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { lockRun } from '../checkpoint/lock.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import { CheckpointStore } from '../checkpoint/store.js';
@@ -30,6 +31,11 @@ export async function openCheckpoints(
   try {
     const found = resume ? await store.readLatest() : null;
     for (const message of found?.warnings ?? []) emit({ type: 'warning', message });
+    const earlier = resume ? undefined : (await store.list()).at(0);
+    if (earlier !== undefined) {
+      const what = `${directory} holds an earlier run (${basename(earlier)})`;
+      emit({ type: 'warning', message: `${what}; this one begins anew and replaces its checkpoints` });
+    }
     await store.prepare();
     return {
       checkpoints: new RunCheckpoints(store, lock.term, options, emit, found?.path ?? null),

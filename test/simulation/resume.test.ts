@@ -56,6 +56,17 @@ describe('a run that is stopped and resumed with another number of workers', () 
     },
   );
 
+  it('says so when it begins anew where an earlier run has saved', async () => {
+    const warnings = async (run: TrainingRun): Promise<string[]> => {
+      const own = new InProcessCluster({ workers: 1 });
+      await train(own, { directory, maxSteps: 1, ...run }).finally(() => own.close());
+      return own.events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
+    };
+    expect(await warnings({})).toEqual([]);
+    expect(await warnings({ resumes: true, maxSteps: 2 })).toEqual([]);
+    expect(await warnings({})).toEqual([expect.stringContaining('checkpoint-000002-step-0000000002')]);
+  });
+
   it('never reads again what the open epoch has consumed', async () => {
     const at = stepsPerEpoch + 2;
     const read: number[] = [];
