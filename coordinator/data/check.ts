@@ -33,9 +33,13 @@ export function checkBatch(batch: Batch, { inputs, outputs }: BatchSignature, fi
   });
   batch.y.forEach((tensor, index) => {
     const { name, shape, sparseClasses } = outputs[index];
-    if (sparseClasses === null)
-      checkShape('output', tensor, outputs[index], withoutNarrowAxis(tensor, shape));
-    else checkLabels(name, tensor, shape, sparseClasses, firstRow);
+    if (sparseClasses === null) {
+      const isNumber = tensor.shape.length < shape.length || tensor.shape.at(-1) === 1;
+      const hint = isNumber
+        ? 'Reshape the data, or change the model; class numbers take the loss sparseCategoricalCrossentropy.'
+        : undefined;
+      checkShape('output', tensor, outputs[index], withoutNarrowAxis(tensor, shape), hint);
+    } else checkLabels(name, tensor, shape, sparseClasses, firstRow);
     checkFinite(`output ${name}`, tensor, firstRow);
   });
   batch.sampleWeights?.forEach((tensor, index) => {
@@ -124,6 +128,7 @@ function checkShape(
   { shape }: HostTensor,
   { name }: SignatureTensor,
   expected: readonly (number | null)[],
+  hint = 'Reshape the data, or change the model.',
 ): void {
   const fits =
     shape.length === expected.length &&
@@ -131,7 +136,7 @@ function checkShape(
   if (!fits) {
     throw mismatch(
       `${what} ${name}: expected ${text(expected)}, got ${text([null, ...shape.slice(1)])}`,
-      'Reshape the data, or change the model.',
+      hint,
     );
   }
 }
@@ -146,7 +151,11 @@ function checkLabels(
 ): void {
   const withoutClasses = shape.slice(0, -1);
   const expected = labels.shape.length === shape.length ? [...withoutClasses, 1] : withoutClasses;
-  checkShape('labels of', labels, { name, shape }, expected);
+  const isOneHot = labels.shape.length === shape.length && labels.shape.at(-1) === classes;
+  const hint = isOneHot
+    ? 'Reshape the data, or change the model; one-hot rows take the loss categoricalCrossentropy.'
+    : undefined;
+  checkShape('labels of', labels, { name, shape }, expected, hint);
   const perRow = sizeOf(labels.shape.slice(1));
   const bad = labels.data.findIndex((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
   if (bad < 0) return;

@@ -37,6 +37,26 @@ describe('checkBatch', () => {
     );
   });
 
+  it('says which loss takes class numbers, and which one-hot rows', () => {
+    const x = [tensor([2, 1])];
+    const oneHot = { inputs: number, outputs: output([null, 10], null) };
+    expect(check({ x, y: [tensor([2, 1])] }, oneHot)).toThrow(
+      expect.objectContaining({
+        hint: expect.stringContaining('class numbers take the loss sparseCategoricalCrossentropy'),
+      }),
+    );
+    expect(check({ x, y: [tensor([2, 10])] })).toThrow(
+      expect.objectContaining({
+        hint: expect.stringContaining('one-hot rows take the loss categoricalCrossentropy'),
+      }),
+    );
+    for (const signature of [sparse, oneHot]) {
+      expect(check({ x, y: [tensor([2, 7])] }, signature)).toThrow(
+        expect.objectContaining({ hint: 'Reshape the data, or change the model.' }),
+      );
+    }
+  });
+
   it('takes any length where the model leaves it open', () => {
     const signature = {
       inputs: [{ name: 'text', shape: [null, null] }],
