@@ -9,6 +9,7 @@ import { LockstepError } from '../shared/errors.js';
 import { createToken } from '../shared/token.js';
 import type { Logs } from './callbacks/callback.js';
 import type { History } from './callbacks/history.js';
+import { checkListenOptions, checkLocalOptions } from './check-cluster.js';
 import { Conductor } from './conductor.js';
 import { defaultLimits } from './core/run.js';
 import type { ArrayData } from './data/array-dataset.js';
@@ -92,10 +93,11 @@ export class Cluster {
   /**
    * Starts worker processes on this machine. They talk over a Unix socket that only this user can open, and end
    * with this process.
+   * @throws LockstepError BAD_OPTION
    */
   static async local(options: LocalOptions = {}): Promise<Cluster> {
+    checkLocalOptions(options);
     const { workers = 2 } = options;
-    checkWorkers(workers);
     const directory = await mkdtemp(join(tmpdir(), 'lockstep-'));
     const token = createToken();
     const access = createAccess(options, workers, {
@@ -139,11 +141,11 @@ export class Cluster {
 
   /**
    * Listens for workers that hold the token: `lockstep worker --join URL --token-file F`.
-   * @throws LockstepError ADDRESS_IN_USE; BAD_OPTION for a public address without TLS
+   * @throws LockstepError ADDRESS_IN_USE; BAD_OPTION, also for a public address without TLS
    */
   static async listen(options: ListenClusterOptions): Promise<Cluster> {
+    checkListenOptions(options);
     const { host, port, token, workers = 1, tls = null, insecure = false } = options;
-    checkWorkers(workers);
     const access = createAccess(options, workers, {
       joinTimeoutMs: options.joinTimeoutMs ?? networkJoinTimeoutMs,
       othersMayCome: true,
@@ -201,13 +203,6 @@ export class Cluster {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function checkWorkers(workers: number): void {
-  if (Number.isInteger(workers) && workers >= 1) return;
-  throw new LockstepError('BAD_OPTION', `workers is ${workers}, expected a whole number of at least 1`, {
-    hint: 'One worker per GPU, or one per core.',
-  });
 }
 
 function createAccess(

@@ -35,6 +35,25 @@ const options: FitOptions = { batchSize: 8, epochs: 2 };
 const weightsOf = (model: tf.LayersModel): number[] =>
   model.getWeights().flatMap((weight) => Array.from(weight.dataSync()));
 
+describe('a cluster', () => {
+  const listening = { host: '127.0.0.1', port: 0, token: 'a token of the tests' };
+
+  it.each([
+    ['no token', { token: undefined }, 'the token is missing', 'openssl'],
+    ['a token that can be found by trying', { token: 'short' }, 'the token has 5 characters', 'openssl'],
+    ['a mistyped option', { worker: 2 }, 'unknown option worker', 'workers'],
+    ['a backend that does not exist', { backend: 'gpu' }, 'unknown backend gpu', 'tensorflow'],
+    ['no threads', { threadsPerWorker: 0 }, 'threadsPerWorker is 0', 'workers'],
+    ['no workers', { workers: 0 }, 'workers is 0', 'one per core'],
+  ])('is not opened with %s', async (_what, given, message, hint) => {
+    await expect(Cluster.listen({ ...listening, ...given } as never)).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringContaining(message),
+      hint: expect.stringContaining(hint),
+    });
+  });
+});
+
 describe('a cluster that is busy', () => {
   it('refuses other work, also from a callback, and finishes what it does', async () => {
     const { access } = clusterOf(2);
