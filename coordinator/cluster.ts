@@ -6,6 +6,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { pino } from 'pino';
 import { systemClock } from '../shared/clock.js';
 import { LockstepError } from '../shared/errors.js';
+import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
 import { createToken } from '../shared/token.js';
 import type { Logs } from './callbacks/callback.js';
 import type { History } from './callbacks/history.js';
@@ -82,6 +83,7 @@ export class Cluster {
   readonly url: string;
   readonly #access: ClusterAccess;
   readonly #release: () => Promise<void>;
+  readonly #markInSteps = withoutMarkingInSteps();
   #closed: Promise<void> | null = null;
 
   private constructor(url: string, access: ClusterAccess, release: () => Promise<void>) {
@@ -196,7 +198,7 @@ export class Cluster {
 
   /** Says goodbye to the workers, ends local ones, and frees the address. What is still computed fails. */
   close(): Promise<void> {
-    this.#closed ??= this.#release();
+    this.#closed ??= this.#release().finally(this.#markInSteps);
     return this.#closed;
   }
 

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertNever, LockstepError, messageOf } from '../shared/errors.js';
+import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
 import { encodePartial } from '../shared/protocol/partial-payload.js';
 import type { WorkerSession } from '../shared/protocol/session.js';
 import { decodeShardData, encodeTensors } from '../shared/protocol/tensor-payload.js';
@@ -39,8 +40,12 @@ export interface WorkerOptions {
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const session = await join(options);
   options.write(`joined ${options.url} as worker ${session.identity.worker}`);
-  const actor = new WorkerActor(session, options);
-  await actor.done;
+  const markInSteps = withoutMarkingInSteps();
+  try {
+    await new WorkerActor(session, options).done;
+  } finally {
+    markInSteps();
+  }
 }
 
 /** Tries until the coordinator listens: workers and coordinator may be started in any order. */
