@@ -73,6 +73,12 @@ function atLeastTwoAxes(tensor: HostTensor): HostTensor {
 function columnsOf(name: string, input: ArrayInput, names: readonly string[]): HostTensor[] {
   if (isColumn(input)) return [hostTensor(name, input)];
   if (Array.isArray(input)) {
+    if (names.length > 0 && input.length !== names.length && Array.isArray(input[0])) {
+      throw mismatch(
+        `${name} is a list of ${input.length} lists, the model has ${names.length}: ${names.join(', ')}`,
+        `Give rows as tf.tensor(${name}); a list holds one array per input or output.`,
+      );
+    }
     return (input as readonly ArrayColumn[]).map((column, index) => hostTensor(`${name}[${index}]`, column));
   }
   const record = input as Readonly<Record<string, ArrayColumn>>;

@@ -56,6 +56,22 @@ describe('fromArrays', () => {
     expect(named(['wide', 'deep', 'third'])).toThrow('x lacks "third"');
   });
 
+  it('says how to give rows as lists of lists, where the model has one input', () => {
+    const x = [
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ];
+    const given = () => fromArrays({ x, y: [1, 2, 3] }, { inputNames: ['only'], outputNames: ['out'] });
+    expect(given).toThrow(
+      expect.objectContaining({
+        code: 'SHAPE_MISMATCH',
+        message: 'x is a list of 3 lists, the model has 1: only',
+        hint: expect.stringContaining('tf.tensor(x)'),
+      }),
+    );
+  });
+
   it('refuses row counts that differ and shapes that do not hold the values', () => {
     const of = (length: number) => new Float32Array(length);
     expect(() => fromArrays({ x: of(100), y: of(90) })).toThrow(
