@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
+import { LockstepError } from '../../shared/errors.js';
 import type { Callback, CallbackState, Logs, Training } from './callback.js';
 import { float64, valuesOf } from './callback-state.js';
 
@@ -50,13 +51,21 @@ function isOurs(callback: CallbackOption): callback is Callback {
 /**
  * Callbacks as given to `fit`, all as ours.
  * @param model what `tf.Callback`s know as `this.model`; setting its `stopTraining` ends the run
+ * @throws LockstepError BAD_OPTION for what is no object
  */
 export function callbacksOf(
   given: CallbackOption | readonly CallbackOption[] | undefined,
   model?: tf.LayersModel,
 ): Callback[] {
   const list: readonly CallbackOption[] = Array.isArray(given) ? given : given === undefined ? [] : [given];
-  return list.map((callback) => (isOurs(callback) ? callback : fromTfjsCallback(callback, model)));
+  return list.map((callback, index) => {
+    if (typeof callback !== 'object' || callback === null) {
+      throw new LockstepError('BAD_OPTION', `callbacks[${index}] is no object, but ${String(callback)}`, {
+        hint: "Give objects with Keras's hooks, such as { onEpochEnd(epoch, logs, training) { … } }.",
+      });
+    }
+    return isOurs(callback) ? callback : fromTfjsCallback(callback, model);
+  });
 }
 
 /**

@@ -124,6 +124,12 @@ describe('callbacks as model.fit takes them', () => {
     ]);
   });
 
+  it.each([['earlyStopping'], [null]])('are refused if they are no objects: %s', (given) => {
+    expect(() => callbacksOf([{}, given] as never)).toThrow(
+      expect.objectContaining({ code: 'BAD_OPTION', message: expect.stringContaining('callbacks[1]') }),
+    );
+  });
+
   it('stand beside ours', () => {
     const ours = lambdaCallback({});
     const [first, second] = callbacksOf([ours, {}]);
