@@ -140,6 +140,7 @@ export function fitModel(
   options: FitOptions,
 ): Promise<History> {
   return exclusively(access, 'fit', async () => {
+    checkFitData('the data', data);
     checkFitOptions(options);
     const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
     try {

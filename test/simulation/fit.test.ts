@@ -135,7 +135,13 @@ describe('fit', () => {
   it('refuses data that are neither arrays nor a dataset', async () => {
     const { access } = clusterOf({ workers: 1 });
     const { x } = await arrays();
-    await expect(fitModel(access, smooth(), x as never, {})).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    for (const options of [{}, [1, 2]]) {
+      // The second is what `fit(model, x, y)` comes to.
+      await expect(fitModel(access, smooth(), x as never, options as never)).rejects.toMatchObject({
+        code: 'BAD_OPTION',
+        hint: expect.stringContaining('{ x, y }'),
+      });
+    }
   });
 
   it('leaves the model with the last committed weights when it fails', async () => {
