@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { didYouMean } from '../shared/did-you-mean.js';
 import { LockstepError } from '../shared/errors.js';
 import { readJobFile } from '../shared/job-file.js';
-import { isJob, type Job, type LoadedJob } from './job.js';
+import type { Callback } from './callbacks/callback.js';
+import { isJob, type Job, type JobContext, type LoadedJob } from './job.js';
 
 /**
  * Reads a job file and checks every field that can be checked before the model is built.
@@ -37,6 +38,19 @@ export function checkJob(exported: unknown, source: string): Job {
   throw issue.code === 'unrecognized_keys'
     ? unknownField(issue, source)
     : wrongField(issue, exported, source);
+}
+
+/**
+ * The job's callbacks.
+ * @throws LockstepError JOB_INVALID if its function gives others than callbacks with names
+ */
+export function callbacksOf({ callbacks: given = [] }: Job, context: JobContext): readonly Callback[] {
+  if (typeof given !== 'function') return given;
+  const list = given(context);
+  if (callbackList.safeParse(list).success) return list;
+  throw new LockstepError('JOB_INVALID', 'the function callbacks gives no list of callbacks with names', {
+    hint: "Write: callbacks: () => [{ name: 'mine', onEpochEnd(epoch, logs, training) { … } }].",
+  });
 }
 
 // Every schema's message completes the sentence "expected …".
@@ -82,8 +96,10 @@ const optimizer = z.union(
   `one of ${optimizerNames.join(', ')}, by name or made by the function of that name`,
 );
 
+const callbackList = z.array(z.object({ name: z.string() }));
+
 const callbacks = z.union(
-  [z.array(z.object({ name: z.string() })), fn('a function')],
+  [callbackList, fn('a function')],
   'a list of callbacks, each with a name, or a function that returns one',
 );
 

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { LockstepError } from '../shared/errors.js';
 import { deriveSeed, Random } from '../shared/random.js';
-import type { Callback } from './callbacks/callback.js';
 import { loadModel } from './checkpoint/saved-model.js';
 import { CheckpointStore } from './checkpoint/store.js';
 import type { Cluster, ClusterAccess } from './cluster.js';
 import type { RunListener } from './events.js';
 import type { Job, JobContext, JobData, LoadedJob } from './job.js';
+import { callbacksOf } from './load-job.js';
 import { buildPlan } from './loop/build-plan.js';
 import { evaluateModel } from './loop/evaluate-model.js';
 import { exclusively } from './loop/exclusively.js';
@@ -147,10 +147,6 @@ async function dataOf(job: Job, context: JobContext): Promise<JobData> {
   const data = await job.data(context);
   if (job.validationSplit === undefined || data.validation !== undefined) return data;
   return splitValidation(data.train, job.validationSplit);
-}
-
-function callbacksOf({ callbacks = [] }: Job, context: JobContext): readonly Callback[] {
-  return typeof callbacks === 'function' ? callbacks(context) : callbacks;
 }
 
 /**

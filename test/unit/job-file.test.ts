@@ -7,9 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defineJob, type Job } from '../../coordinator/job.js';
-import { checkJob } from '../../coordinator/load-job.js';
+import { callbacksOf, checkJob } from '../../coordinator/load-job.js';
 import { LockstepError } from '../../shared/errors.js';
 import { functionsOf } from '../../shared/job-file.js';
+import { Random } from '../../shared/random.js';
 
 const good: Job = {
   model: () => {
@@ -76,6 +77,27 @@ describe('checkJob', () => {
     });
     expect(refusal({ zebra: 1 }).hint).toMatch(/^Fields are: model, data, loss,/);
   });
+});
+
+describe('callbacksOf', () => {
+  const context = { dataDir: null, seed: 3, rng: new Random(1) };
+
+  it('gives the callbacks themselves, from a list or a function of the context', () => {
+    const list = [{ name: 'mine' }];
+    expect(callbacksOf({ ...good, callbacks: list }, context)).toBe(list);
+    const made = callbacksOf({ ...good, callbacks: ({ seed }) => [{ name: `mine ${seed}` }] }, context);
+    expect(made).toEqual([{ name: 'mine 3' }]);
+    expect(callbacksOf(good, context)).toEqual([]);
+  });
+
+  it.each([[[{ onEpochEnd() {} }]], [undefined], [{ name: 'alone' }]])(
+    'refuses a function that gives %j',
+    (given) => {
+      expect(() => callbacksOf({ ...good, callbacks: () => given as never }, context)).toThrow(
+        expect.objectContaining({ code: 'JOB_INVALID', message: expect.stringContaining('names') }),
+      );
+    },
+  );
 });
 
 describe('functionsOf', () => {
