@@ -13,6 +13,7 @@ import { batchMatMulKernel } from './matmul.js';
 import { maxPoolGradKernel } from './max-pool-gradient.js';
 import { preluKernel } from './prelu.js';
 import { meanKernel, sumKernel } from './reduce.js';
+import { reluGradKernel } from './relu-gradient.js';
 import { replaceKernel } from './stock.js';
 import { tileKernel } from './tile.js';
 import { unsortedSegmentSumKernel } from './unsorted-segment-sum.js';
@@ -24,6 +25,7 @@ export const trainingKernels: readonly tf.KernelConfig[] = [
   depthwiseBackpropFilterKernel,
   depthwiseBackpropInputKernel,
   unsortedSegmentSumKernel,
+  reluGradKernel,
   // The stock kernel gives wrong numbers: a bias added once for every 48 inner products of a transposed product, matrices that
   // broadcast against each other, strides larger than the filter, a slope whose axes are not the last.
   fusedMatMulKernel,

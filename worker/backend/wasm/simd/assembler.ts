@@ -77,6 +77,7 @@ export const f32 = {
   add: binary(0x92),
   mul: binary(0x94),
   equal: binary(0x5b),
+  greater: binary(0x5e),
   load: load(0x2a),
   store: store(0x38),
 };
@@ -95,6 +96,7 @@ export const f32x4 = {
   splat: unary(...simd(19)),
   lane: (vector: Code, lane: 0 | 1 | 2 | 3): Code => [...vector, ...simd(31), lane],
   equal: binary(...simd(65)),
+  greater: binary(...simd(68)),
   add: binary(...simd(228)),
   sub: binary(...simd(229)),
   mul: binary(...simd(230)),

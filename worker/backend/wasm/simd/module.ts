@@ -6,6 +6,7 @@ import { addMaxPoolGradient } from './max-pool-gradient.js';
 import { addMultipliedRows } from './multiply-rows.js';
 import { addProduct } from './product.js';
 import { addProductTransposed } from './product-transposed.js';
+import { reluGradient } from './relu-gradient.js';
 import { addTransposedProduct } from './transposed-product.js';
 import { winogradTransforms } from './winograd.js';
 
@@ -25,6 +26,7 @@ const functions = {
   addProductTransposed,
   addRows,
   addTransposedProduct,
+  reluGradient,
   ...winogradTransforms,
 } as const;
 
