@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 
 /**
  * CRC-32 (IEEE 802.3) over all pieces in order. The only place that knows where it is computed.
