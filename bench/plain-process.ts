@@ -46,9 +46,18 @@ export class PlainProcess {
 
   async #ask(message: ToPlain): Promise<number[]> {
     this.#child.send(message);
-    const answer = await Promise.race([once(this.#child, 'message'), once(this.#child, 'exit')]);
-    if (!Array.isArray(answer[0])) throw new Error(`the plain process ended with ${answer[0]}`);
-    return answer[0] as number[];
+    const settled = new AbortController();
+    const { signal } = settled;
+    try {
+      const answer = await Promise.race([
+        once(this.#child, 'message', { signal }),
+        once(this.#child, 'exit', { signal }),
+      ]);
+      if (!Array.isArray(answer[0])) throw new Error(`the plain process ended with ${answer[0]}`);
+      return answer[0] as number[];
+    } finally {
+      settled.abort();
+    }
   }
 
   close(): void {
