@@ -1,4 +1,22 @@
-import { crc32 } from '@node-rs/crc32';
+import { createRequire } from 'node:module';
+import { crc32 as zlibCrc32 } from 'node:zlib';
+
+type Crc32 = (bytes: Uint8Array, before: number) => number;
+
+/**
+ * Five times as fast as Node's own, but native: it cannot be loaded on a platform without a build, or where optional
+ * packages were left out.
+ */
+function nativeCrc32(): Crc32 | null {
+  try {
+    const { crc32 } = createRequire(import.meta.url)('@node-rs/crc32') as { crc32: Crc32 };
+    return crc32;
+  } catch {
+    return null;
+  }
+}
+
+const crc32: Crc32 = nativeCrc32() ?? zlibCrc32;
 
 /**
  * CRC-32 (IEEE 802.3) over all pieces in order. The only place that knows where it is computed.
