@@ -7,8 +7,8 @@ let holders = 0;
  * Makes V8 collect garbage in one piece instead of marking in steps, until the returned function is called. Received
  * tensors are memory outside V8's heap, and while it marks, V8 answers every allocation of such memory with a step
  * of 5 to 10 ms (`Heap::ReportExternalMemoryPressure`): with 64 KiB for each read from a socket that made the
- * exchange of a 5 MB model three times as long. A whole collection of the small heap takes less than one step in
- * ten of them. Harmless for other work in the process unless it has a large heap and must answer within milliseconds.
+ * exchange of a 5 MB model three times as long (docs/benchmarks.md). Harmless for other work in the process, unless it
+ * has a large heap and must answer within milliseconds.
  */
 export function withoutMarkingInSteps(): () => void {
   holders += 1;
