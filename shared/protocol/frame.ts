@@ -7,13 +7,16 @@ import { isPlainMsgpack } from './plain-msgpack.js';
 import type { RejectCode } from './reject.js';
 
 /*
- * A frame:  u32 header length, little-endian · msgpack header · zeros to a multiple of 8 · raw payload
+ * A frame:  u32 checksum · u32 header length · msgpack header · zeros to a multiple of 8 · raw payload
  *
- * The first three are the frame's head. A frame crosses a transport in one or more pieces: the first begins
+ * All but the payload is the frame's head; both numbers are little-endian. The checksum is the CRC-32 of the rest of
+ * the head, and the header holds the payload's: no byte of a frame can change unseen. A frame crosses a transport in one or more pieces: the first begins
  * with the whole head, and no piece holds bytes of two frames. docs/protocol.md has the reasons.
  */
 
-const lengthBytes = 4;
+const checksumBytes = 4;
+/** The checksum and the header's length. */
+const prefixBytes = 8;
 
 /** What the header holds around the message: enough to judge the payload before it has arrived. */
 const frameHeader = z.strictObject({
@@ -68,9 +71,11 @@ export function encodeFrame(body: object, payload: Payload = []): Uint8Array[] {
   const { pieces, bytes, crc32 } = 'pieces' in payload ? payload : sealPayload(payload);
   const header = packr.pack({ payloadBytes: bytes, payloadCrc32: crc32, body });
   invariant(isPlainMsgpack(header), 'a message holds something that is not plain data');
-  const head = new Uint8Array(padded(lengthBytes + header.byteLength));
-  new DataView(head.buffer).setUint32(0, header.byteLength, true);
-  head.set(header, lengthBytes);
+  const head = new Uint8Array(padded(prefixBytes + header.byteLength));
+  const numbers = new DataView(head.buffer);
+  numbers.setUint32(checksumBytes, header.byteLength, true);
+  head.set(header, prefixBytes);
+  numbers.setUint32(0, checksumOf([head.subarray(checksumBytes)]), true);
   return [head, ...pieces];
 }
 
@@ -107,15 +112,19 @@ export class FrameDecoder {
     if (this.#open !== null) {
       return piece.byteLength === 0 ? refused('malformed', 'an empty piece') : this.#take(this.#open, piece);
     }
-    if (piece.byteLength < lengthBytes) return refused('malformed', 'a frame shorter than its length field');
-    const headerBytes = new DataView(piece.buffer, piece.byteOffset).getUint32(0, true);
+    if (piece.byteLength < prefixBytes) return refused('malformed', 'a frame shorter than its length field');
+    const numbers = new DataView(piece.buffer, piece.byteOffset);
+    const headerBytes = numbers.getUint32(checksumBytes, true);
     const { maxHeaderBytes, maxPayloadBytes } = this.#limits;
     if (headerBytes > maxHeaderBytes) {
       return refused('oversize', `a header of ${headerBytes} bytes, at most ${maxHeaderBytes}`);
     }
-    const headBytes = padded(lengthBytes + headerBytes);
+    const headBytes = padded(prefixBytes + headerBytes);
     if (piece.byteLength < headBytes) return refused('malformed', 'a frame shorter than its header');
-    const header = decodeHeader(piece.subarray(lengthBytes, lengthBytes + headerBytes));
+    if (checksumOf([piece.subarray(checksumBytes, headBytes)]) !== numbers.getUint32(0, true)) {
+      return refused('checksum', `a header of ${headerBytes} bytes`);
+    }
+    const header = decodeHeader(piece.subarray(prefixBytes, prefixBytes + headerBytes));
     if (header === null) return refused('malformed', 'a header that is not plain data of the right form');
     if (header.payloadBytes > maxPayloadBytes) {
       return refused('oversize', `a payload of ${header.payloadBytes} bytes, at most ${maxPayloadBytes}`);

@@ -15,7 +15,7 @@ export const rejections = {
   invalid_message: 'You sent a message that this protocol does not define.',
   out_of_order: 'You sent a message that has no place at this point.',
   oversize: 'You sent more bytes than are allowed at this point.',
-  checksum: 'Your payload does not match its checksum.',
+  checksum: 'Bytes that you sent do not match their checksum.',
   wrong_run: 'You speak of another run.',
   stale_term: 'You follow a coordinator that has been replaced.',
   stale_incarnation: 'You speak for a connection that has been replaced.',
