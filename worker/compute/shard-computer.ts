@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { type Clock, systemClock } from '../../shared/clock.js';
 import { invariant, LockstepError, messageOf } from '../../shared/errors.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
 import { readJobFile } from '../../shared/job-file.js';
@@ -15,18 +16,29 @@ import { createEagerProgram } from './eager-program.js';
 import { ShardStore } from './shard-store.js';
 import { sumSubtree } from './subtree-sum.js';
 
+/** What executes the shards, and the time it takes by; a simulation has its own. */
+export interface ComputePorts {
+  readonly loadBackend: typeof loadBackend;
+  readonly createProgram: typeof createEagerProgram;
+  readonly clock: Clock;
+}
+
+const realPorts: ComputePorts = { loadBackend, createProgram: createEagerProgram, clock: systemClock };
+
 /**
  * What the compute thread does: it builds the program once, then computes the shards it is asked for and sends
  * what they add up to. Messages must be handled one at a time, in order.
  */
 export class ShardComputer {
   readonly #send: (message: FromThread) => void;
+  readonly #ports: ComputePorts;
   readonly #store = new ShardStore();
   #backend: { request: BackendRequest; fingerprint: Fingerprint } | null = null;
   #program: ShardProgram | null = null;
 
-  constructor(send: (message: FromThread) => void) {
+  constructor(send: (message: FromThread) => void, ports: ComputePorts = realPorts) {
     this.#send = send;
+    this.#ports = ports;
   }
 
   /** Never throws: what goes wrong is sent as `failed`. */
@@ -73,7 +85,7 @@ export class ShardComputer {
     this.#store.clear();
     const fingerprint = await this.#load({ backend, threads });
     const functions = await jobFunctions(jobPath, jobSha256);
-    const { program, manifest } = await createEagerProgram(spec, functions);
+    const { program, manifest } = await this.#ports.createProgram(spec, functions);
     this.#program = program;
     this.#send({ type: 'ready', manifestHash: manifestHash(manifest), fingerprint });
   }
@@ -85,7 +97,7 @@ export class ShardComputer {
       (request.backend === 'auto' || request.backend === loaded.fingerprint.backend) &&
       request.threads === loaded.request.threads;
     if (fits) return loaded.fingerprint;
-    const { fingerprint } = await loadBackend(request);
+    const { fingerprint } = await this.#ports.loadBackend(request);
     this.#backend = { request, fingerprint };
     return fingerprint;
   }
@@ -94,12 +106,13 @@ export class ShardComputer {
     const { round, kind, step, batchRows, digest, shards, lo, hi } = order;
     this.#store.dropBefore(round);
     const program = this.#built;
+    const { clock } = this.#ports;
     const begin = (shard: number) => {
       this.#send({ type: 'computing', round, shard });
       return { step, shard, batchRows, data: this.#store.get(round, shard) };
     };
     for (const range of subtreesOf({ lo, hi }, shards)) {
-      const startedMs = performance.now();
+      const startedMs = clock.nowMs();
       if (kind === 'predict') {
         const outputs: HostTensor[][] = [];
         for (let shard = range.lo; shard < range.hi; shard++)
@@ -107,7 +120,7 @@ export class ShardComputer {
         const tensors = outputs[0].map((_, output) =>
           concatRows(outputs.map((shardOutputs) => shardOutputs[output])),
         );
-        this.#send({ type: 'outputs', round, ...range, computeMs: performance.now() - startedMs, tensors });
+        this.#send({ type: 'outputs', round, ...range, computeMs: clock.nowMs() - startedMs, tensors });
       } else {
         const digests: { shard: number; sha256: string }[] = [];
         const partial = await sumSubtree(range, async (shard) => {
@@ -115,7 +128,7 @@ export class ShardComputer {
           if (digest) digests.push({ shard, sha256: sha256Of(own.gradient) });
           return own;
         });
-        const computeMs = performance.now() - startedMs;
+        const computeMs = clock.nowMs() - startedMs;
         this.#send({ type: 'partial', round, ...range, computeMs, partial, digests });
       }
     }
