@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { CloseCode } from '../../shared/transport/connection.js';
 import {
   type Order,
   transition,
@@ -30,6 +31,11 @@ const finished = (round: number, lo = 0, hi = 2): WorkerInput => ({
   order: order(round, lo, hi),
 });
 
+const closed = (code: CloseCode, by: 'us' | 'peer' | 'network'): WorkerInput => ({
+  type: 'closed',
+  info: { code, reason: `because of ${code}`, by },
+});
+
 describe('a worker', () => {
   it('is idle once it is connected, computes what it is ordered, and is idle again', () => {
     expect(play(connected).state).toEqual({ phase: 'idle' });
@@ -53,10 +59,10 @@ describe('a worker', () => {
 
   it('says goodbye at once when it is asked to leave and is idle', () => {
     expect(play(connected, { type: 'leave', reason: 'SIGTERM' })).toEqual({
-      state: { phase: 'stopped', reason: 'SIGTERM', failed: false },
+      state: { phase: 'stopped', ending: { how: 'left', reason: 'SIGTERM' } },
       effects: [
         { type: 'say-goodbye', reason: 'SIGTERM' },
-        { type: 'stop', reason: 'SIGTERM', failed: false },
+        { type: 'stop', ending: { how: 'left', reason: 'SIGTERM' } },
       ],
     });
   });
@@ -70,7 +76,7 @@ describe('a worker', () => {
     const [other] = transition(leaving.state, finished(2));
     expect(other.phase).toBe('draining');
     const [state, effects] = transition(leaving.state, finished(1));
-    expect(state).toEqual({ phase: 'stopped', reason: 'SIGTERM', failed: false });
+    expect(state).toEqual({ phase: 'stopped', ending: { how: 'left', reason: 'SIGTERM' } });
     expect(effects.map(({ type }) => type)).toEqual(['say-goodbye', 'stop']);
   });
 
@@ -86,13 +92,33 @@ describe('a worker', () => {
   });
 
   it.each([
-    ['the coordinator says goodbye', { type: 'dismissed' as const, reason: 'done' }, false],
-    ['the connection or the thread breaks', { type: 'broken' as const, reason: 'reset' }, true],
-  ])('stops at once when %s, in the middle of an order too', (_when, input, failed) => {
+    ['the coordinator says goodbye', { type: 'dismissed' as const, reason: 'done' }, 'dismissed'],
+    ['the connection breaks', closed('lost', 'network'), 'lost'],
+    ['the thread breaks', { type: 'broken' as const, reason: 'exit 1' }, 'broken'],
+  ])('stops at once when %s, in the middle of an order too', (_when, input, how) => {
     for (const before of [[], [ordered(1)], [ordered(1), { type: 'leave' as const, reason: 'x' }]]) {
       const { state, effects } = play(connected, ...before, input);
-      expect(state).toEqual({ phase: 'stopped', reason: input.reason, failed });
-      expect(effects).toEqual([{ type: 'stop', reason: input.reason, failed }]);
+      expect(state).toMatchObject({ phase: 'stopped', ending: { how } });
+      expect(effects).toEqual([{ type: 'stop', ending: expect.objectContaining({ how }) }]);
+    }
+  });
+
+  it.each([
+    ['goodbye', 'dismissed'],
+    ['fingerprint_mismatch', 'refused'],
+    ['failed', 'refused'],
+    // It was thought to be gone, or something it sent was broken on the way: it may come back.
+    ['silent', 'lost'],
+    ['checksum', 'lost'],
+    ['malformed', 'lost'],
+    ['lost', 'lost'],
+  ] as const)('takes a connection that the coordinator closed with %s as %s', (code, how) => {
+    expect(play(connected, closed(code, 'peer')).state).toMatchObject({ phase: 'stopped', ending: { how } });
+  });
+
+  it('takes what it closed itself as lost, whatever the reason', () => {
+    for (const code of ['checksum', 'stale_incarnation', 'silent', 'failed'] as const) {
+      expect(play(connected, closed(code, 'us')).state).toMatchObject({ ending: { how: 'lost' } });
     }
   });
 
@@ -104,6 +130,7 @@ describe('a worker', () => {
       fc.record({ type: fc.constantFrom('ordered' as const, 'finished' as const), order: orders }),
       fc.record({ type: fc.constant('cancelled' as const), round: fc.nat(2) }),
       fc.record({ type: fc.constantFrom('leave' as const, 'dismissed' as const, 'broken' as const), reason }),
+      fc.constantFrom(closed('lost', 'network'), closed('goodbye', 'peer'), closed('failed', 'peer')),
     );
     fc.assert(
       fc.property(fc.array(input, { maxLength: 30 }), (inputs) => {

@@ -1,0 +1,200 @@
+import type { Clock } from '../shared/clock.js';
+import { assertNever, LockstepError } from '../shared/errors.js';
+import { encodePartial } from '../shared/protocol/partial-payload.js';
+import type { WorkerSession } from '../shared/protocol/session.js';
+import { decodeShardData, encodeTensors } from '../shared/protocol/tensor-payload.js';
+import type { ToWorker, ToWorkerOf } from '../shared/protocol/to-worker.js';
+import type { BackendName } from './backend/select.js';
+import { transition, type WorkerEnding, type WorkerInput, type WorkerState } from './core/machine.js';
+import type { FromThread } from './thread-messages.js';
+import type { ThreadPort } from './thread-port.js';
+
+export interface WorkerActorOptions {
+  readonly session: WorkerSession;
+  readonly clock: Clock;
+  readonly thread: ThreadPort;
+  /** Overrides what the coordinator asks for. */
+  readonly backend: BackendName | 'auto';
+  /** Compute threads. Default: what the coordinator asks for. */
+  readonly threads?: number | undefined;
+  /** The worker's own copy of the job file. */
+  readonly job: string | null;
+  /** Where it computes, for the coordinator's table of workers. */
+  readonly pid: number;
+  readonly host: string;
+  /** A coordinator that says nothing for so long is gone. Default `coordinatorSilenceMs`. */
+  readonly silenceMs?: number | undefined;
+  /** One line for the person who watches. */
+  readonly write: (line: string) => void;
+}
+
+/** A coordinator says something every second, unless a callback holds it up; one that is silent so long is gone. */
+export const coordinatorSilenceMs = 300_000;
+
+/**
+ * One incarnation of a worker: it moves messages between coordinator and compute thread, and keeps heartbeats going.
+ * It computes nothing and waits for nothing, so it never stops for long.
+ */
+export class WorkerActor {
+  /** Resolves, once, when the incarnation is over; its thread may still compute. Never rejects. */
+  readonly done: Promise<WorkerEnding>;
+  readonly #options: WorkerActorOptions;
+  readonly #session: WorkerSession;
+  readonly #thread: ThreadPort;
+  #state: WorkerState = { phase: 'connecting' };
+  #stopHeartbeat: (() => void) | null = null;
+  #computing: { round: number; shard: number } | null = null;
+  /** The last rejection: it says more than the reason with which a connection closes. */
+  #refusal: string | null = null;
+  #failure: LockstepError | null = null;
+  #threads = 1;
+  #heardMs: number;
+  #settle: (ending: WorkerEnding) => void = () => {};
+
+  constructor(options: WorkerActorOptions) {
+    const { session, thread, clock } = options;
+    this.#options = options;
+    this.#session = session;
+    this.#thread = thread;
+    this.#heardMs = clock.nowMs();
+    this.done = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    thread.attach({
+      onAnswer: (answer) => this.#answer(answer),
+      onBroken: (cause, reason) => this.#break(cause, reason),
+    });
+    session.onMessage((message, payload) => this.#receive(message, payload));
+    void session.closed.then((info) => {
+      this.#step({ type: 'closed', info: { ...info, reason: this.#refusal ?? info.reason } });
+    });
+    this.#step({ type: 'connected' });
+  }
+
+  /** The last error of the compute thread: the reason, if the coordinator sends the worker away for one. */
+  get failure(): LockstepError | null {
+    return this.#failure;
+  }
+
+  /** Leaves once the order being computed is finished. */
+  leave(reason: string): void {
+    this.#step({ type: 'leave', reason });
+  }
+
+  #step(input: WorkerInput): void {
+    const [state, effects] = transition(this.#state, input);
+    this.#state = state;
+    for (const effect of effects) {
+      if (effect.type === 'say-goodbye') {
+        this.#session.send({ type: 'goodbye', reason: effect.reason });
+        this.#session.close('goodbye', effect.reason);
+      } else {
+        this.#stopHeartbeat?.();
+        this.#settle(effect.ending);
+      }
+    }
+  }
+
+  #receive(message: ToWorker, payload: Uint8Array): void {
+    this.#heardMs = this.#options.clock.nowMs();
+    const buffer = payload.buffer as ArrayBuffer;
+    switch (message.type) {
+      case 'setup':
+        return this.#setup(message);
+      case 'weights': {
+        const flat = new Float32Array(buffer, payload.byteOffset, payload.byteLength / 4);
+        return this.#thread.post({ type: 'weights', flat }, [buffer]);
+      }
+      case 'data': {
+        const { round, shard, tensors } = message;
+        const data = decodeShardData(tensors, payload);
+        return this.#thread.post({ type: 'data', round, shard, data }, buffer.byteLength > 0 ? [buffer] : []);
+      }
+      case 'compute': {
+        const { round, lo, hi } = message;
+        this.#step({ type: 'ordered', order: { round, lo, hi } });
+        return this.#thread.post({ type: 'compute', compute: message });
+      }
+      case 'cancel':
+        this.#step({ type: 'cancelled', round: message.round });
+        return this.#thread.post({ type: 'cancel', round: message.round });
+      case 'heartbeat':
+        return;
+      case 'rejected':
+        this.#refusal = message.message;
+        // The worker's own error says it better.
+        if (message.code === 'failed') return;
+        return this.#options.write(`the coordinator rejected a message: ${message.message}`);
+      case 'goodbye':
+        return this.#step({ type: 'dismissed', reason: message.reason });
+      default:
+        return assertNever(message);
+    }
+  }
+
+  #setup(message: ToWorkerOf<'setup'>): void {
+    const { backend, threads = message.threads, job, clock } = this.#options;
+    const setup = { ...message, threads, backend: backend === 'auto' ? message.backend : backend };
+    this.#threads = threads;
+    this.#thread.post({ type: 'setup', setup, jobPath: job });
+    this.#stopHeartbeat?.();
+    this.#stopHeartbeat = clock.every(message.heartbeatMs, () => this.#beat());
+  }
+
+  #beat(): void {
+    const { clock, silenceMs = coordinatorSilenceMs } = this.#options;
+    if (clock.nowMs() - this.#heardMs > silenceMs) {
+      const reason = `the coordinator has said nothing for ${silenceMs / 1_000} s`;
+      this.#session.close('silent', reason);
+      return this.#step({ type: 'closed', info: { code: 'silent', reason, by: 'us' } });
+    }
+    const computing =
+      this.#state.phase === 'computing' || this.#state.phase === 'draining' ? this.#computing : null;
+    const state =
+      computing === null ? { phase: 'idle' as const } : { phase: 'computing' as const, ...computing };
+    this.#session.send({ type: 'heartbeat', state });
+  }
+
+  #answer(answer: FromThread): void {
+    switch (answer.type) {
+      case 'ready': {
+        const { pid, host } = this.#options;
+        const about = { threads: this.#threads, pid, host };
+        return this.#session.send({ ...answer, ...about });
+      }
+      case 'computing':
+        this.#computing = { round: answer.round, shard: answer.shard };
+        return;
+      case 'partial': {
+        const { round, lo, hi, computeMs, digests } = answer;
+        const { sections, payload } = encodePartial(answer.partial);
+        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections, digests }, payload);
+      }
+      case 'outputs': {
+        const { round, lo, hi, computeMs } = answer;
+        const { tensors, payload } = encodeTensors(answer.tensors);
+        return this.#session.send({ type: 'outputs', round, lo, hi, computeMs, tensors }, payload);
+      }
+      case 'finished':
+        return this.#step({ type: 'finished', order: answer.order });
+      case 'failed': {
+        const { code, message, hint } = answer;
+        this.#failure = new LockstepError(code, message, { hint });
+        return this.#session.send(answer);
+      }
+      default:
+        return assertNever(answer);
+    }
+  }
+
+  #break(cause: 'memory' | 'crash', reason: string): void {
+    const { round, shard } = this.#computing ?? { round: null, shard: null };
+    if (cause === 'memory') {
+      const message = 'the compute thread ran out of memory';
+      const hint = 'Raise --shards, so that each shard is smaller, or lower --batch-size.';
+      this.#session.send({ type: 'failed', round, shard, code: 'WORKER_OUT_OF_MEMORY', message, hint });
+    }
+    this.#session.close('failed', reason);
+    this.#step({ type: 'broken', reason });
+  }
+}
