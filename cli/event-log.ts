@@ -2,6 +2,7 @@ import type { RunEvent, RunListener } from '../coordinator/events.js';
 import type { Logger } from '../shared/log.js';
 
 const stepEveryMs = 1000;
+const quiet: ReadonlySet<RunEvent['type']> = new Set(['test-batch', 'predict-batch', 'saving']);
 
 /** Logs a run's events, one entry each; steps at most once a second, single batches of a test only as debug. */
 export function eventLog(logger: Logger, nowMs: () => number = () => performance.now()): RunListener {
@@ -18,5 +19,5 @@ export function eventLog(logger: Logger, nowMs: () => number = () => performance
 
 function levelOf({ type }: RunEvent): 'debug' | 'info' | 'warn' {
   if (type === 'warning' || type === 'worker-lost') return 'warn';
-  return type === 'test-batch' || type === 'predict-batch' ? 'debug' : 'info';
+  return quiet.has(type) ? 'debug' : 'info';
 }

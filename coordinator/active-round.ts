@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/clock.js';
 import type { ShardPartial } from '../shared/partial.js';
 import { type SealedPayload, sealPayload } from '../shared/protocol/frame.js';
+import type { RunPoint, RunPointListener } from '../shared/run-point.js';
 import { bytesOf, type HostTensor } from '../shared/tensors.js';
 import type { ShardRange } from '../shared/tree.js';
 import { PartialTree } from './reduce/partial-tree.js';
@@ -31,17 +32,22 @@ export class ActiveRound {
   #reduceMs = 0;
   readonly #resolve: (outcome: RoundOutcome) => void;
   readonly #reject: (error: Error) => void;
+  readonly #onPoint: RunPointListener;
 
+  /** @param onPoint told where a step of training is */
   constructor(
     request: RoundRequest,
     startedMs: number,
     settle: { resolve: (outcome: RoundOutcome) => void; reject: (error: Error) => void },
+    onPoint: RunPointListener = () => {},
   ) {
     this.request = request;
     this.startedMs = startedMs;
     this.#tree = new PartialTree(request.spec.shards, request.spec.present);
     this.#resolve = settle.resolve;
     this.#reject = settle.reject;
+    this.#onPoint = onPoint;
+    this.#at('idle');
   }
 
   order(remote: RemoteWorker, range: ShardRange, clock: Clock): void {
@@ -54,6 +60,7 @@ export class ActiveRound {
     }
     remote.order(this.request, range);
     this.#broadcastMs += clock.nowMs() - startedMs;
+    this.#at('dispatch', remote.worker, range);
   }
 
   /** Whether a result can be put together with those accepted before it. */
@@ -73,9 +80,11 @@ export class ActiveRound {
     if (partial !== null) this.#tree.add(range, partial);
     if (outputs !== null) this.#outputs.set(range.lo, outputs);
     this.#reduceMs += clock.nowMs() - startedMs;
+    this.#at('reducing', worker, range);
   }
 
   complete(nowMs: number): void {
+    this.#at('committing');
     const inOrder = [...this.#outputs.entries()].sort(([a], [b]) => a - b);
     this.#resolve({
       sum: this.request.spec.kind === 'predict' ? null : this.#tree.root,
@@ -90,6 +99,11 @@ export class ActiveRound {
 
   fail(error: Error): void {
     this.#reject(error);
+  }
+
+  #at(phase: RunPoint['phase'], worker: number | null = null, range: ShardRange = { lo: 0, hi: 0 }): void {
+    const { spec, step } = this.request;
+    if (spec.kind === 'train') this.#onPoint({ phase, step, worker, shards: range.hi - range.lo });
   }
 }
 

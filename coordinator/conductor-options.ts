@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../shared/clock.js';
+import type { RunPointListener } from '../shared/run-point.js';
 import type { RunLimits } from './core/run.js';
 import type { RunListener } from './events.js';
 
@@ -10,4 +11,6 @@ export interface ConductorOptions {
   readonly log: Logger;
   /** Whether workers join over the network: one that cannot build the program does not speak for the others. */
   readonly othersMayCome: boolean;
+  /** Told where each step of training is, so that faults can be injected there. */
+  readonly onPoint?: RunPointListener;
 }

@@ -106,7 +106,8 @@ export class Conductor {
     invariant(this.#active === null, 'two rounds at a time');
     return new Promise((resolve, reject) => {
       if (this.#state.phase === 'stopped') return reject(stopError(this.#state));
-      this.#active = new ActiveRound(request, this.#options.clock.nowMs(), { resolve, reject });
+      const { clock, onPoint } = this.#options;
+      this.#active = new ActiveRound(request, clock.nowMs(), { resolve, reject }, onPoint);
       this.#mailbox.post({ type: 'begin', round: request.spec });
     });
   }

@@ -62,6 +62,8 @@ export type RunEvent =
       readonly samplesPerSecond: number;
       readonly workers: number;
     }
+  /** A checkpoint of `step` steps is about to be written; `checkpoint` follows when it is complete. */
+  | { readonly type: 'saving'; readonly step: number }
   | { readonly type: 'checkpoint'; readonly path: string; readonly step: number }
   | { readonly type: 'stopping'; readonly reason: string }
   | {

@@ -11,6 +11,7 @@ export class RunCheckpoints {
   /** The coordinator's term: larger than that of every coordinator before it. */
   readonly term: number;
   readonly #writer: CheckpointWriter;
+  readonly #onEvent: RunListener;
   readonly #everySteps: number | null;
   readonly #everyMs: number | null;
   #lastMs = performance.now();
@@ -26,6 +27,7 @@ export class RunCheckpoints {
     onEvent: RunListener,
     resumedFrom: string | null,
   ) {
+    this.#onEvent = onEvent;
     this.#lastPath = resumedFrom;
     this.directory = store.directory;
     this.term = term;
@@ -65,6 +67,7 @@ export class RunCheckpoints {
   save(snapshot: Snapshot): void {
     this.#isOwed = false;
     this.#lastMs = performance.now();
+    this.#onEvent({ type: 'saving', step: snapshot.run.step });
     this.#writer.request(snapshot);
   }
 

@@ -3,6 +3,7 @@ import { ActiveRound, type ShardResult } from '../../coordinator/active-round.js
 import type { RoundSpec } from '../../coordinator/core/round.js';
 import type { RoundOutcome } from '../../coordinator/round.js';
 import { RoundData } from '../../coordinator/server/round-data.js';
+import type { RunPoint } from '../../shared/run-point.js';
 import { VirtualClock } from '../simulation/virtual-clock.js';
 
 const clock = new VirtualClock();
@@ -15,13 +16,16 @@ const data = new RoundData(
   4,
 );
 
-function round(kind: RoundSpec['kind']): { active: ActiveRound; outcome: Promise<RoundOutcome> } {
+function round(
+  kind: RoundSpec['kind'],
+  onPoint?: (point: RunPoint) => void,
+): { active: ActiveRound; outcome: Promise<RoundOutcome> } {
   const spec = { id: 1, kind, shards: 4, present: data.plan.present };
   const weights = { version: 1, flat: new Float32Array(1) };
-  const request = { spec, step: 0, batchRows, digest: false, data, weights };
+  const request = { spec, step: 5, batchRows, digest: false, data, weights };
   let active: ActiveRound | null = null;
   const outcome = new Promise<RoundOutcome>((resolve, reject) => {
-    active = new ActiveRound(request, 0, { resolve, reject });
+    active = new ActiveRound(request, 0, { resolve, reject }, onPoint);
   });
   return { active: active as unknown as ActiveRound, outcome };
 }
@@ -79,5 +83,23 @@ describe('a round', () => {
     const { outputs, roundMs } = await outcome;
     expect(outputs.map(([tensor]) => tensor.shape[0])).toEqual([4, 2]);
     expect(roundMs).toBe(7);
+  });
+
+  it('says where a step of training is, and nothing of a prediction', () => {
+    const points: RunPoint[] = [];
+    const { active } = round('train', (point) => points.push(point));
+    active.accept(7, { lo: 0, hi: 2 }, partialOf([0]), clock);
+    active.accept(8, { lo: 2, hi: 3 }, partialOf([0]), clock);
+    active.complete(9);
+    expect(points).toEqual([
+      { phase: 'idle', step: 5, worker: null, shards: 0 },
+      { phase: 'reducing', step: 5, worker: 7, shards: 2 },
+      { phase: 'reducing', step: 5, worker: 8, shards: 1 },
+      { phase: 'committing', step: 5, worker: null, shards: 0 },
+    ]);
+    points.length = 0;
+    const other = round('predict', (point) => points.push(point));
+    other.active.accept(7, { lo: 0, hi: 2 }, outputsOf([4, 5]), clock);
+    expect(points).toEqual([]);
   });
 });
