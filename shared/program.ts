@@ -61,7 +61,7 @@ export interface ShardTask {
  * The same weights and task give the same bits, in any process with the same fingerprint.
  */
 export interface ShardProgram {
-  /** @param flat float32[totalSize] in manifest order; copied */
+  /** @param flat float32[totalSize] in manifest order; lent until the next weights: a backend may keep it uncopied */
   setWeights(flat: Float32Array): void;
   /**
    * The shard's summand of the batch's mean gradient, with its sums and BatchNorm moments. Training mode.

@@ -75,10 +75,8 @@ class EagerProgram implements ShardProgram {
 
   setWeights(flat: Float32Array): void {
     invariant(flat.length === this.#manifest.totalSize, `${flat.length} weights`);
-    // Some backends keep the array they are given instead of copying it.
-    const own = flat.slice();
     this.#manifest.weights.forEach(({ offset, size, shape }, index) => {
-      const value = tf.tensor(own.subarray(offset, offset + size), [...shape], 'float32');
+      const value = tf.tensor(flat.subarray(offset, offset + size), [...shape], 'float32');
       this.#variables[index].assign(value);
       value.dispose();
     });
