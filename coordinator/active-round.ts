@@ -1,4 +1,5 @@
 import type { Clock } from '../shared/clock.js';
+import type { Digest } from '../shared/digest.js';
 import type { ShardPartial } from '../shared/partial.js';
 import { type SealedPayload, sealPayload } from '../shared/protocol/frame.js';
 import type { RunPoint, RunPointListener } from '../shared/run-point.js';
@@ -13,8 +14,8 @@ export interface ShardResult {
   readonly partial: ShardPartial | null;
   readonly outputs: readonly HostTensor[] | null;
   readonly computeMs: number;
-  /** SHA-256 of the shards' own gradients, if the round asks for them. */
-  readonly digests: readonly { readonly shard: number; readonly sha256: string }[];
+  /** Of the shards' own gradients, if the round asks for them: one per trainable variable. */
+  readonly digests: readonly { readonly shard: number; readonly variables: readonly Digest[] }[];
 }
 
 /** The round in flight: its results so far, and whom to tell when it ends. */
@@ -24,7 +25,7 @@ export class ActiveRound {
   readonly #tree: PartialTree;
   readonly #outputs = new Map<number, readonly HostTensor[]>();
   readonly #computeMs = new Map<number, number>();
-  readonly #digests = new Map<number, string>();
+  readonly #digests = new Map<number, readonly Digest[]>();
   #sealed: SealedPayload | null = null;
   /** Of the results accepted; null before the first. */
   #form: string | null = null;
@@ -76,7 +77,7 @@ export class ActiveRound {
     const { partial, outputs, computeMs, digests } = result;
     this.#form ??= formOf(result);
     this.#computeMs.set(worker, (this.#computeMs.get(worker) ?? 0) + computeMs);
-    for (const { shard, sha256 } of digests) this.#digests.set(shard, sha256);
+    for (const { shard, variables } of digests) this.#digests.set(shard, variables);
     if (partial !== null) this.#tree.add(range, partial);
     if (outputs !== null) this.#outputs.set(range.lo, outputs);
     this.#reduceMs += clock.nowMs() - startedMs;

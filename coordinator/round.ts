@@ -1,3 +1,4 @@
+import type { Digest } from '../shared/digest.js';
 import type { ShardPartial } from '../shared/partial.js';
 import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
 import type { HostTensor } from '../shared/tensors.js';
@@ -24,7 +25,7 @@ export interface RoundPlan {
   /** Global step the shards' seeds derive from. */
   readonly step: number;
   readonly batchRows: number;
-  /** Whether workers tell the SHA-256 of each shard's own gradient. */
+  /** Whether workers tell the digests of each shard's own gradient. */
   readonly digest: boolean;
   readonly data: RoundData;
 }
@@ -39,8 +40,8 @@ export interface RoundOutcome {
   readonly sum: ShardPartial | null;
   /** A prediction's outputs for all rows, by shard range in order; empty otherwise. */
   readonly outputs: readonly (readonly HostTensor[])[];
-  /** SHA-256 of each shard's own gradient, if asked for. */
-  readonly digests: ReadonlyMap<number, string>;
+  /** Of each shard's own gradient, if asked for: a digest per trainable variable, in manifest order. */
+  readonly digests: ReadonlyMap<number, readonly Digest[]>;
   /** From the first order to the last partial. */
   readonly roundMs: number;
   /** The longest time that one worker computed in this round. */

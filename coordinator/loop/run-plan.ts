@@ -49,6 +49,7 @@ function setupOf(
     },
     resultShape: {
       trainableSize: manifest.trainableSize,
+      variables: manifest.weights.filter(({ trainable }) => trainable).length,
       sums: length,
       scores,
       channels: manifest.batchNorms.map(({ channels }) => channels),

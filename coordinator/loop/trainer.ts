@@ -237,7 +237,9 @@ export class Trainer {
         flat: weights.flat,
         weightsSha256: hash,
         gradientSha256,
-        shardHashes: Object.fromEntries(digests),
+        shardHashes: Object.fromEntries(
+          [...digests].map(([shard, variables]) => [shard, variables.join('')]),
+        ),
       });
     }
     return true;

@@ -7,6 +7,8 @@ import type { RoundSpec } from '../core/round.js';
 /** What every result of a run must look like; anything else is refused before it can touch the sum. */
 export interface ResultShape {
   readonly trainableSize: number;
+  /** Trainable variables. */
+  readonly variables: number;
   readonly sums: number;
   readonly scores: number;
   /** Channels of each BatchNorm layer in the manifest's order. */
@@ -30,7 +32,11 @@ export function readResult(
     if ((kind !== null && kind !== 'predict') || message.tensors.length !== shape.outputs) return null;
     return { partial: null, outputs: decodeTensors(message.tensors, payload), computeMs, digests: [] };
   }
-  const { sections, digests } = message;
+  const { sections, digests, lo, hi } = message;
+  const areDigestsOwn = digests.every(
+    ({ shard, variables }) => lo <= shard && shard < hi && variables.length === shape.variables,
+  );
+  if (!areDigestsOwn) return null;
   if (kind === 'predict' || sections.sums !== shape.sums || sections.scores.length !== shape.scores)
     return null;
   if (kind !== null && sections.gradient !== (kind === 'train' ? shape.trainableSize : 0)) return null;

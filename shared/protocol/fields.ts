@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { digestPattern } from '../digest.js';
 
 /** The fields that messages are made of. Everything has a bound: what is larger is not a message of ours. */
 
@@ -15,6 +16,9 @@ export const shardIndex = z
 
 /** SHA-256 as lower-case hexadecimal. */
 export const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hexadecimal digits');
+
+/** shared/digest.ts */
+export const digest = z.string().regex(digestPattern, 'expected 32 hexadecimal digits');
 
 export const dtype = z.enum(['float32', 'int32', 'uint8', 'bool']);
 

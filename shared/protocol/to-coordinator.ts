@@ -3,6 +3,7 @@ import { type ErrorCode, errorCodes } from '../errors.js';
 import { fingerprintSchema } from '../fingerprint.js';
 import {
   count,
+  digest,
   isRange,
   maxShards,
   name,
@@ -35,7 +36,8 @@ export const partialSections = z.strictObject({
 
 export type PartialSections = z.infer<typeof partialSections>;
 
-const shardDigest = z.strictObject({ shard: shardIndex, sha256 });
+/** Of one shard's own gradient: a digest per trainable variable, in manifest order. */
+const shardDigests = z.strictObject({ shard: shardIndex, variables: z.array(digest).max(100_000) });
 
 /** Payload: the ShardPartial of the subtree `[lo, hi)` as shared/protocol/partial-payload.ts lays it out. */
 const partial = z
@@ -45,8 +47,8 @@ const partial = z
     ...rangeFields,
     computeMs: z.number().nonnegative(),
     sections: partialSections,
-    /** Where asked for: the SHA-256 of each shard's own gradient. */
-    digests: z.array(shardDigest).max(maxShards),
+    /** Where asked for, one entry per shard. */
+    digests: z.array(shardDigests).max(maxShards),
   })
   .refine(isRange, 'expected lo < hi');
 

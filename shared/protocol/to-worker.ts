@@ -75,7 +75,7 @@ const compute = z
     step: count,
     /** Rows of the whole batch. */
     batchRows: count,
-    /** Whether the partials must name the digest of each shard's own gradient. */
+    /** Whether the partials must hold the digests of each shard's own gradient. */
     digest: z.boolean(),
     /** S, the run's shard count. */
     shards: z.int().positive().max(maxShards),

@@ -95,7 +95,7 @@ const coordinatorMessages: ToCoordinator[] = [
     lo: 2,
     hi: 4,
     computeMs: 12.5,
-    digests: [{ shard: 2, sha256: 'a'.repeat(64) }],
+    digests: [{ shard: 2, variables: ['a'.repeat(32)] }],
     sections: { gradient: 3, sums: 2, moments: [{ batchNorm: 0, channels: 2 }], scores: [3] },
   },
   { type: 'outputs', round: 4, lo: 0, hi: 1, computeMs: 1, tensors: [{ dtype: 'float32', shape: [3, 1] }] },

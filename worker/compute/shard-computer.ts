@@ -1,18 +1,20 @@
-import { createHash } from 'node:crypto';
 import { type Clock, systemClock } from '../../shared/clock.js';
+import type { Digest } from '../../shared/digest.js';
 import { invariant, LockstepError, messageOf } from '../../shared/errors.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
 import { readJobFile } from '../../shared/job-file.js';
 import type { JobFunctions } from '../../shared/job-functions.js';
+import type { Manifest } from '../../shared/manifest.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ShardProgram } from '../../shared/program.js';
 import { cutToText } from '../../shared/protocol/fields.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
-import { bytesOf, concatRows, type HostTensor } from '../../shared/tensors.js';
+import { concatRows, type HostTensor } from '../../shared/tensors.js';
 import { subtreesOf } from '../../shared/tree.js';
 import { type BackendRequest, loadBackend } from '../backend/select.js';
 import type { FromThread, ToThread } from '../thread-messages.js';
 import { createEagerProgram } from './eager-program.js';
+import { gradientDigests } from './gradient-digests.js';
 import { ShardStore } from './shard-store.js';
 import { sumSubtree } from './subtree-sum.js';
 
@@ -35,6 +37,7 @@ export class ShardComputer {
   readonly #store = new ShardStore();
   #backend: { request: BackendRequest; fingerprint: Fingerprint } | null = null;
   #program: ShardProgram | null = null;
+  #manifest: Manifest | null = null;
 
   constructor(send: (message: FromThread) => void, ports: ComputePorts = realPorts) {
     this.#send = send;
@@ -87,6 +90,7 @@ export class ShardComputer {
     const functions = await jobFunctions(jobPath, jobSha256);
     const { program, manifest } = await this.#ports.createProgram(spec, functions);
     this.#program = program;
+    this.#manifest = manifest;
     this.#send({ type: 'ready', manifestHash: manifestHash(manifest), fingerprint });
   }
 
@@ -122,10 +126,11 @@ export class ShardComputer {
         );
         this.#send({ type: 'outputs', round, ...range, computeMs: clock.nowMs() - startedMs, tensors });
       } else {
-        const digests: { shard: number; sha256: string }[] = [];
+        const digests: { shard: number; variables: Digest[] }[] = [];
+        const manifest = digest ? this.#manifest : null;
         const partial = await sumSubtree(range, async (shard) => {
           const own = await program[kind](begin(shard));
-          if (digest) digests.push({ shard, sha256: sha256Of(own.gradient) });
+          if (manifest !== null) digests.push({ shard, variables: gradientDigests(manifest, own.gradient) });
           return own;
         });
         const computeMs = clock.nowMs() - startedMs;
@@ -134,10 +139,6 @@ export class ShardComputer {
     }
     this.#send({ type: 'finished', order: { round, lo, hi } });
   }
-}
-
-function sha256Of(gradient: Float32Array): string {
-  return createHash('sha256').update(bytesOf(gradient)).digest('hex');
 }
 
 async function jobFunctions(jobPath: string | null, jobSha256: string | null): Promise<JobFunctions> {
