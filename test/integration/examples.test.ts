@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Random } from 'lockstep';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Batch, Dataset } from '../../coordinator/data/dataset.js';
 import type { Job } from '../../coordinator/job.js';
 import digits from '../../examples/digits/job.js';
 import housing from '../../examples/housing/job.js';
-import mnist from '../../examples/mnist/job.js';
+import cnn from '../../examples/mnist/job.js';
+import mlp from '../../examples/mnist/mlp.js';
+import { prepareTensorflow, tensorflowSupported } from '../fixtures/tensorflow.mjs';
 import { TestRun } from './test-run.js';
 
 const plainTfjs = fileURLToPath(new URL('./plain-tfjs.child.ts', import.meta.url));
@@ -100,16 +102,31 @@ describe('the model that an example saves', () => {
   });
 });
 
-// A few hundred steps: a minute on two idle cores.
-describe.runIf(realData !== undefined)('with real data', { timeout: 600_000 }, () => {
-  it('the CNN reads 95 % of the held-out images of MNIST after one epoch, also in plain TensorFlow.js', async () => {
-    const [directory, data] = [run.at('run'), join(realData ?? '', 'mnist')];
-    const options = ['--data', data, '--workers', '2', '--epochs', '1', '--checkpoint-dir', directory];
-    const { report } = await run.train([example('mnist/job'), ...options]);
-    expect(report.history.val_accuracy[0]).toBeGreaterThan(0.95);
-    const batch = await heldOut(mnist, data);
-    expect(scoreClasses(await predictPlain(directory, batch), batch).accuracy).toBeGreaterThan(0.95);
+// Whole trainings: a minute or two each on two idle cores.
+describe.runIf(realData !== undefined)('with real data', { timeout: 900_000 }, () => {
+  let withTensorflow: Record<string, string>;
+  beforeAll(async () => {
+    withTensorflow = tensorflowSupported ? { LOCKSTEP_TFJS_NODE: await prepareTensorflow() } : {};
   });
+
+  it.each([
+    ['CNN', 'mnist/job', cnn, 3, 0.975],
+    ['MLP', 'mnist/mlp', mlp, 10, 0.955],
+  ])(
+    'the %s of %s reads the held-out images of MNIST, also in plain TensorFlow.js',
+    async (_name, file, job, epochs, accuracy) => {
+      const [directory, data] = [run.at('run'), join(realData ?? '', 'mnist')];
+      const options = ['--data', data, '--workers', '2', '--checkpoint-dir', directory];
+      const { report } = await run.train([example(file), ...options], withTensorflow);
+      expect(report.epochs).toBe(epochs);
+      expect(report.history.val_accuracy.at(-1)).toBeGreaterThanOrEqual(accuracy);
+      const batch = await heldOut(job, data);
+      expect(batch.y[0].data).toHaveLength(2_000);
+      expect(scoreClasses(await predictPlain(directory, batch), batch).accuracy).toBeGreaterThanOrEqual(
+        accuracy,
+      );
+    },
+  );
 
   it('the wide and deep network prices houses within 65,000 dollars after two epochs, also in plain TensorFlow.js', async () => {
     const [directory, data] = [run.at('run'), join(realData ?? '', 'housing')];

@@ -1,0 +1,54 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { fixtureJob, TestRun } from './test-run.js';
+
+// test/fixtures/jobs/cnn.ts: 6 steps an epoch, 2 epochs, a checkpoint every 4 steps and at the ends of epochs.
+const job = [fixtureJob('cnn'), '--backend', 'wasm'];
+
+let run: TestRun;
+beforeEach(async () => {
+  run = await TestRun.begin();
+});
+afterEach(() => run.end());
+
+/** Every file below a folder: its bytes and when it was written. */
+async function contentOf(folder: string): Promise<Record<string, string>> {
+  const content: Record<string, string> = {};
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    const { mtimeNs } = await stat(path, { bigint: true });
+    content[path] = `${mtimeNs} ${entry.isFile() ? (await readFile(path)).toString('base64') : 'folder'}`;
+  }
+  return content;
+}
+
+it('a second coordinator is refused before it reads or changes anything', async () => {
+  const folder = run.at('run');
+  const { process: first } = run.startTraining(
+    ['train', ...job, '--workers', '1', '--checkpoint-dir', folder],
+    { LOCKSTEP_TEST_HOLD: '5' },
+  );
+  await first.entry((entry) => entry.event === 'checkpoint' && entry.step === 4);
+  await first.entry(({ message }) => message === 'holding after step 5');
+  const before = await contentOf(folder);
+  for (const more of [['--resume'], []]) {
+    const second = await run.start(['train', ...job, '--checkpoint-dir', folder, ...more]).ended;
+    expect(second.exitCode).toBe(2);
+    expect(second.stderr).toMatch(/^error: the run folder .* is held by process \d+ on .*\n {2}\S.+\n$/);
+    // Had it read the folder, it would tell of the checkpoint there.
+    expect(second.entries.filter(({ event }) => event !== undefined)).toEqual([]);
+    expect(await contentOf(folder)).toEqual(before);
+  }
+  first.kill('SIGTERM');
+  expect((await first.ended).exitCode).toBe(143);
+});
+
+it('a resume of a folder that does not exist makes none', async () => {
+  const folder = run.at('mistyped');
+  const { exitCode, stderr } = await run.start(['train', ...job, '--checkpoint-dir', folder, '--resume'])
+    .ended;
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/^error: there is no checkpoint in .*mistyped\n/);
+  expect(await readdir(run.folder)).toEqual([]);
+});

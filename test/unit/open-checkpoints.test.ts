@@ -1,0 +1,56 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lockRun } from '../../coordinator/checkpoint/lock.js';
+import { CheckpointStore } from '../../coordinator/checkpoint/store.js';
+import type { RunEvent } from '../../coordinator/events.js';
+import { openCheckpoints } from '../../coordinator/loop/open-checkpoints.js';
+import { snapshotAt } from './checkpoint-snapshot.js';
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'lockstep-open-'));
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+describe('opening a run folder', () => {
+  it('is refused by its owner’s lock before a byte of it is read', async () => {
+    // Whoever read it would find it damaged.
+    const { path } = await new CheckpointStore(directory).write(snapshotAt(4));
+    await writeFile(join(path, 'weights.bin'), '');
+    const owner = await lockRun(directory);
+    const events: RunEvent[] = [];
+    const emit = (event: RunEvent): void => void events.push(event);
+    for (const resume of [true, false]) {
+      await expect(openCheckpoints({ directory, resume }, emit)).rejects.toMatchObject({
+        code: 'RUN_LOCKED',
+      });
+    }
+    expect(events).toEqual([]);
+    await owner.release();
+    await expect(openCheckpoints({ directory, resume: true }, emit)).rejects.toMatchObject({
+      code: 'CHECKPOINT_CORRUPT',
+    });
+  });
+
+  it('lets go of the lock when there is nothing good to resume', async () => {
+    const { path } = await new CheckpointStore(directory).write(snapshotAt(4));
+    await writeFile(join(path, 'weights.bin'), '');
+    const emit = (): void => {};
+    await expect(openCheckpoints({ directory, resume: true }, emit)).rejects.toMatchObject({
+      code: 'CHECKPOINT_CORRUPT',
+    });
+    const opened = await openCheckpoints({ directory }, emit);
+    await opened?.release();
+  });
+
+  it('makes no folder and no lock to find out that there is nothing to resume', async () => {
+    for (const folder of [join(directory, 'none'), directory]) {
+      await expect(openCheckpoints({ directory: folder, resume: true }, () => {})).rejects.toMatchObject({
+        code: 'CHECKPOINT_NOT_FOUND',
+      });
+    }
+    expect(await readdir(directory)).toEqual([]);
+  });
+});
