@@ -39,6 +39,7 @@ export interface CoordinatorOptions extends RunOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure: boolean;
+  readonly allowOrigin: readonly string[];
 }
 
 export interface WorkerOptions extends OutputOptions {
@@ -120,6 +121,7 @@ export function createProgram(
     .option('--tls-cert <file>', 'certificate in PEM; workers then join with wss://')
     .option('--tls-key <file>', 'its private key in PEM')
     .option('--insecure', 'listen to other machines without TLS', false)
+    .option('--allow-origin <origin...>', 'web pages that may connect, like https://example.org', [])
     .addHelpText(
       'after',
       examples([

@@ -24,6 +24,7 @@ export async function coordinator(path: string, options: CoordinatorOptions): Pr
       workers,
       ...(tls === null ? {} : { tls }),
       insecure,
+      allowedOrigins: options.allowOrigin,
       backend,
       threadsPerWorker,
       job,

@@ -17,6 +17,7 @@ const listenOptions: Readonly<Record<keyof ListenClusterOptions, true>> = {
   token: true,
   tls: true,
   insecure: true,
+  allowedOrigins: true,
   joinTimeoutMs: true,
 };
 const backends = ['auto', 'tensorflow', 'wasm', 'cpu'];
@@ -31,7 +32,16 @@ export function checkLocalOptions(options: LocalOptions): void {
 export function checkListenOptions(options: ListenClusterOptions): void {
   checkNames('listen', options, listenOptions);
   checkShared(options);
-  const { token } = options;
+  const { token, allowedOrigins = [] } = options;
+  const noOrigin = allowedOrigins.find(
+    (origin) => !URL.canParse(origin) || new URL(origin).origin !== origin,
+  );
+  if (noOrigin !== undefined) {
+    throw bad(
+      `allowedOrigins has ${noOrigin}, which is no origin of a web page`,
+      'Write it as browsers do: https://example.org, or http://localhost:8080.',
+    );
+  }
   if (typeof token === 'string' && token.length >= minTokenLength) return;
   const what = typeof token === 'string' ? `has ${token.length} characters` : 'is missing';
   throw bad(

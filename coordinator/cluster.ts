@@ -24,7 +24,7 @@ import {
   predictModel,
 } from './loop/evaluate-model.js';
 import { type FitData, type FitOptions, fitModel } from './loop/fit.js';
-import { type Listener, listen } from './server/listener.js';
+import { type Listener, type ListenOptions, listen } from './server/listener.js';
 
 export interface ClusterOptions {
   /** Default `auto`: the first that works of `tensorflow`, `wasm`, `cpu`. */
@@ -54,6 +54,8 @@ export interface ListenClusterOptions extends ClusterOptions {
   /** PEM. Needed for an address that other machines can reach, unless `insecure`. */
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly insecure?: boolean;
+  /** Web pages that may connect, as browsers name them: `https://example.org`. Default none. */
+  readonly allowedOrigins?: readonly string[];
   /** How long to wait for the workers. Default 10 minutes. */
   readonly joinTimeoutMs?: number;
 }
@@ -147,12 +149,13 @@ export class Cluster {
    */
   static async listen(options: ListenClusterOptions): Promise<Cluster> {
     checkListenOptions(options);
-    const { host, port, token, workers = 1, tls = null, insecure = false } = options;
+    const { host, port, token, workers = 1, tls = null, insecure = false, allowedOrigins = [] } = options;
     const access = createAccess(options, workers, {
       joinTimeoutMs: options.joinTimeoutMs ?? networkJoinTimeoutMs,
       othersMayCome: true,
     });
-    const listener = await listenFor(access, { address: { host, port }, token, tls, insecure }).catch(
+    const address = { host, port };
+    const listener = await listenFor(access, { address, token, tls, insecure, allowedOrigins }).catch(
       (error) => {
         access.conductor.close('not started');
         throw error;
@@ -247,14 +250,14 @@ function createAccess(
 const silent = pino({ level: 'silent' });
 
 function listenFor(
-  { conductor }: ClusterAccess,
-  options: Pick<Parameters<typeof listen>[0], 'address' | 'token' | 'tls' | 'insecure'>,
+  { conductor, emit }: ClusterAccess,
+  options: Pick<ListenOptions, 'address' | 'token' | 'tls' | 'insecure' | 'allowedOrigins'>,
 ): Promise<Listener> {
   return listen({
     ...options,
     runId: randomBytes(8).toString('hex'),
     term: 1,
-    log: silent,
+    warn: (message) => emit({ type: 'warning', message }),
     onPeer: ({ session }) => conductor.add(session),
   });
 }

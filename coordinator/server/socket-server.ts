@@ -14,15 +14,34 @@ export interface TlsOptions {
   readonly key: string;
 }
 
+/** Where a connection comes from. */
+export interface Origin {
+  /** The same for all connections of one machine. */
+  readonly address: string;
+  /** With its port, for people. */
+  readonly peer: string;
+}
+
 export interface SocketServerOptions {
   readonly tls: TlsOptions | null;
   readonly maxConnections: number;
   /** For TLS and for HTTP's headers. */
   readonly openingTimeoutMs: number;
+  /** Web pages that may connect, as browsers name them: `https://example.org`. Default none. */
+  readonly allowedOrigins?: readonly string[];
+  /** Someone has connected, before TLS; false hangs up at once. Default: everyone may. */
+  knock?(origin: Origin): boolean;
   /** A socket is open, and has said nothing yet; false refuses it. */
-  admit(stream: Duplex): boolean;
+  admit(stream: Duplex, origin: Origin): boolean;
   /** A WebSocket is open, with the limits of a stranger. */
-  onConnection(connection: Connection, stream: Duplex, address: string): void;
+  onConnection(connection: Connection, stream: Duplex, origin: Origin): void;
+  /** A socket, admitted unless it is TLS that failed, opens no WebSocket; it is closed. */
+  onRefused?(
+    stream: Duplex,
+    origin: Origin,
+    code: 'no_tls' | 'no_websocket' | 'origin_refused',
+    reason: string,
+  ): void;
 }
 
 /**
@@ -30,7 +49,7 @@ export interface SocketServerOptions {
  * @throws LockstepError BAD_OPTION if certificate or key cannot be used
  */
 export function createSocketServer(options: SocketServerOptions): Server {
-  const { tls, maxConnections, openingTimeoutMs } = options;
+  const { tls, maxConnections, openingTimeoutMs, allowedOrigins = [], onRefused = () => {} } = options;
   const http = {
     maxHeaderSize: 8_192,
     headersTimeout: openingTimeoutMs,
@@ -44,20 +63,53 @@ export function createSocketServer(options: SocketServerOptions): Server {
   server.maxConnections = maxConnections;
   const sockets = new WebSocketServer({ ...webSocketOptions, noServer: true, clientTracking: false });
 
-  server.on(tls === null ? 'connection' : 'secureConnection', (stream: Socket) => {
-    if (!options.admit(stream)) stream.destroy();
+  server.on('connection', (socket: Socket) => {
+    // Of a TLS server: the bare socket, whose TLS is still to come.
+    if (options.knock?.(originOf(socket)) === false) socket.destroy();
   });
-  server.on('request', (_request, response) => {
+  server.on(tls === null ? 'connection' : 'secureConnection', (stream: Socket) => {
+    if (!stream.destroyed && !options.admit(stream, originOf(stream))) stream.destroy();
+  });
+  server.on('tlsClientError', (error: Error, stream: Socket) => {
+    onRefused(stream, originOf(stream), 'no_tls', error.message);
+  });
+  server.on('clientError', (error: Error & { code?: string }, stream: Duplex) => {
+    const origin = originOf(stream as Socket);
+    if (error.code !== 'ECONNRESET') onRefused(stream, origin, 'no_websocket', error.message);
+    stream.destroy();
+  });
+  server.on('request', (request: IncomingMessage, response) => {
+    onRefused(request.socket, originOf(request.socket), 'no_websocket', 'plain HTTP');
     response.writeHead(426, { connection: 'close', upgrade: 'websocket' }).end();
   });
   server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+    const origin = originOf(request.socket);
+    const page = request.headers.origin;
+    if (page !== undefined && !allowedOrigins.includes(page)) {
+      const reason = `the web page ${page.slice(0, 200)} is not on the list of --allow-origin`;
+      onRefused(stream, origin, 'origin_refused', reason);
+      stream.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      return;
+    }
     sockets.handleUpgrade(request, stream, head, (socket) => {
-      const address = request.socket.remoteAddress ?? 'unix';
-      const peer = address === 'unix' ? 'unix' : `${address}:${request.socket.remotePort}`;
-      options.onConnection(new WebSocketConnection(socket, stream, peer, strangerLimits), stream, address);
+      options.onConnection(
+        new WebSocketConnection(socket, stream, origin.peer, strangerLimits),
+        stream,
+        origin,
+      );
     });
   });
+  sockets.on('wsClientError', (error: Error, stream: Duplex, request: IncomingMessage) => {
+    onRefused(stream, originOf(request.socket), 'no_websocket', error.message);
+    stream.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+  });
   return server;
+}
+
+/** A socket that has closed has forgotten where it came from. */
+function originOf({ remoteAddress, remotePort }: Socket): Origin {
+  const address = remoteAddress ?? 'unix';
+  return { address, peer: address === 'unix' ? 'unix' : `${address}:${remotePort}` };
 }
 
 function checkedTls(create: () => Server): Server {

@@ -27,6 +27,7 @@ export const rejections = {
   silent: 'You have not been heard from for too long.',
   unread: 'You do not read what you are sent; too much of it is waiting.',
   failed: 'You reported an error that you cannot recover from.',
+  too_many_messages: 'You sent more messages than you were asked for.',
 } as const satisfies Record<string, string>;
 
 export type RejectCode = keyof typeof rejections;

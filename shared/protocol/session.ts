@@ -1,9 +1,12 @@
 import { z } from 'zod';
+import { type Clock, systemClock } from '../clock.js';
 import type { CloseInfo, Connection, ConnectionLimits } from '../transport/connection.js';
 import { Inbox } from '../transport/inbox.js';
 import type { WorkerIdentity } from './auth.js';
-import { count, name } from './fields.js';
+import { count, maxShards, name } from './fields.js';
 import type { Payload } from './frame.js';
+import { type FrameAllowance, FrameBudget } from './frame-budget.js';
+import { type FromObserver, fromObserver, type ToObserver, toObserver } from './observing.js';
 import { fitsToCoordinator, fitsToWorker } from './payload-length.js';
 import { type RejectCode, rejections } from './reject.js';
 import { type ToCoordinator, toCoordinator } from './to-coordinator.js';
@@ -27,6 +30,8 @@ interface Direction<Out, In> {
   fits(message: In, payloadBytes: number): boolean;
   /** The message that tells the peer that what it sent has no effect, where the direction has one. */
   readonly rejection: ((code: RejectCode) => Out) | null;
+  /** How much the peer may say. */
+  readonly allowance: FrameAllowance;
 }
 
 /**
@@ -39,12 +44,19 @@ export class Session<Out extends object, In> {
   readonly #connection: Connection;
   readonly #direction: Direction<Out, In>;
   readonly #inbox = new Inbox<{ message: In; payload: Uint8Array }>(earlyMessages);
+  readonly #budget: FrameBudget;
   #rejections = 0;
 
-  constructor(connection: Connection, identity: WorkerIdentity, direction: Direction<Out, In>) {
+  constructor(
+    connection: Connection,
+    identity: WorkerIdentity,
+    direction: Direction<Out, In>,
+    clock: Clock = systemClock,
+  ) {
     this.identity = identity;
     this.#connection = connection;
     this.#direction = direction;
+    this.#budget = new FrameBudget(direction.allowance, clock);
     connection.onMessage((body, payload) => this.#take(body, payload));
   }
 
@@ -69,6 +81,7 @@ export class Session<Out extends object, In> {
    */
   send(message: Out, payload?: Payload, onReleased?: () => void): void {
     const { run, term, incarnation } = this.identity;
+    this.#budget.sent();
     this.#connection.send({ run, term, incarnation, message }, payload, onReleased);
   }
 
@@ -92,6 +105,7 @@ export class Session<Out extends object, In> {
   }
 
   #take(body: unknown, payload: Uint8Array): void {
+    if (!this.#budget.take()) return this.close('too_many_messages');
     const enveloped = envelope.safeParse(body);
     if (!enveloped.success) return this.#misbehaved(enveloped.error);
     const stale = staleness(this.identity, enveloped.data);
@@ -131,14 +145,79 @@ export type WorkerSession = Session<ToCoordinator, ToWorker>;
 /** The coordinator's end, one per worker. */
 export type CoordinatorSession = Session<ToWorker, ToCoordinator>;
 
-export function workerSession(connection: Connection, identity: WorkerIdentity): WorkerSession {
-  return new Session(connection, identity, { schema: toWorker, fits: fitsToWorker, rejection: null });
+/** The end of one who only looks. */
+export type ObserverSession = Session<FromObserver, ToObserver>;
+
+/** The coordinator's end, one per observer. */
+export type ObservedSession = Session<ToObserver, FromObserver>;
+
+/** A worker answers what it is sent, with at most two messages each, and sends heartbeats. */
+const workerAllowance: FrameAllowance = {
+  burst: 1_024,
+  perSecond: 100,
+  perMessage: 2,
+  most: 4 * maxShards,
+};
+
+/** A coordinator sends the data of all shards of a round and of the next one at once. */
+const coordinatorAllowance: FrameAllowance = {
+  burst: 4 * maxShards,
+  perSecond: 20_000,
+  perMessage: 1,
+  most: 4 * maxShards,
+};
+
+/** An observer asks a few times a second. */
+const observerAllowance: FrameAllowance = { burst: 8, perSecond: 4, perMessage: 0, most: 8 };
+
+export function workerSession(
+  connection: Connection,
+  identity: WorkerIdentity,
+  clock?: Clock,
+): WorkerSession {
+  const direction = {
+    schema: toWorker,
+    fits: fitsToWorker,
+    rejection: null,
+    allowance: coordinatorAllowance,
+  };
+  return new Session(connection, identity, direction, clock);
 }
 
-export function coordinatorSession(connection: Connection, identity: WorkerIdentity): CoordinatorSession {
-  return new Session(connection, identity, {
+export function coordinatorSession(
+  connection: Connection,
+  identity: WorkerIdentity,
+  clock?: Clock,
+): CoordinatorSession {
+  const direction: Direction<ToWorker, ToCoordinator> = {
     schema: toCoordinator,
     fits: fitsToCoordinator,
     rejection: (code) => ({ type: 'rejected', code, message: rejections[code] }),
-  });
+    allowance: workerAllowance,
+  };
+  return new Session(connection, identity, direction, clock);
+}
+
+export function observerSession(connection: Connection, identity: WorkerIdentity): ObserverSession {
+  const direction: Direction<FromObserver, ToObserver> = {
+    schema: toObserver,
+    fits: (_, payloadBytes) => payloadBytes === 0,
+    rejection: null,
+    allowance: { burst: 64, perSecond: 64, perMessage: 1, most: 64 },
+  };
+  return new Session(connection, identity, direction);
+}
+
+export function observedSession(
+  connection: Connection,
+  identity: WorkerIdentity,
+  clock?: Clock,
+): ObservedSession {
+  const direction: Direction<ToObserver, FromObserver> = {
+    schema: fromObserver,
+    fits: (_, payloadBytes) => payloadBytes === 0,
+    rejection: null,
+    allowance: observerAllowance,
+  };
+  return new Session(connection, identity, direction, clock);
 }

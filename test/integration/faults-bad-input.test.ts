@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { listen } from '../../coordinator/server/listener.js';
 import { protocolVersion } from '../../shared/protocol/version.js';
@@ -225,7 +224,7 @@ it('lockstep worker leaves a coordinator of another protocol version with exit c
     runId: 'run',
     term: 1,
     protocol: protocolVersion + 1,
-    log: pino({ level: 'silent' }),
+    warn: () => {},
     onPeer: () => {},
   });
   try {

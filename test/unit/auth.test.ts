@@ -6,21 +6,27 @@ import {
   type CoordinatorHandshake,
   greet,
   judgeProof,
+  type PeerHandshake,
   type Proof,
   type Welcome,
-  type WorkerHandshake,
   type WorkerIdentity,
 } from '../../shared/protocol/auth.js';
 
 const token = 'a token of enough characters';
-const theirs: CoordinatorHandshake = { token, protocol: 1, run: 'run-1', nonce: 'c0'.repeat(32) };
-const ours: WorkerHandshake = { phase: 'connected', token, protocol: 1, nonce: 'd0'.repeat(32) };
-const identity = { term: 3, worker: 2, incarnation: 5 };
+const theirs: CoordinatorHandshake = { token, protocol: 1, nonce: 'c0'.repeat(32) };
+const ours: PeerHandshake = {
+  phase: 'connected',
+  role: 'worker',
+  token,
+  protocol: 1,
+  nonce: 'd0'.repeat(32),
+};
+const identity: WorkerIdentity = { run: 'run-1', term: 3, worker: 2, incarnation: 5 };
 
 function prove(
-  worker: WorkerHandshake = ours,
+  worker: PeerHandshake = ours,
   hello: unknown = greet(theirs),
-): { proof: Proof; next: WorkerHandshake } {
+): { proof: Proof; next: PeerHandshake } {
   const step = answer(worker, hello);
   if (step.status !== 'reply') throw new TypeError(`expected a reply, got ${step.status}`);
   return { proof: step.send, next: step.next };
@@ -35,13 +41,12 @@ function welcomeFor(proof: Proof, coordinator = theirs): Welcome {
 describe('the handshake', () => {
   it('authenticates both sides and tells the worker who it is', () => {
     const { proof, next } = prove();
-    const expected: WorkerIdentity = { run: 'run-1', ...identity };
-    expect(answer(next, welcomeFor(proof))).toEqual({ status: 'authenticated', identity: expected });
+    expect(answer(next, welcomeFor(proof))).toEqual({ status: 'authenticated', identity });
   });
 
-  it('proves with HMAC-SHA-256 over role, version, run and both nonces', () => {
+  it('proves with HMAC-SHA-256 over role, version and both nonces', () => {
     const hmac = createHmac('sha256', token)
-      .update(`["lockstep","worker",1,"run-1","${theirs.nonce}","${ours.nonce}"]`)
+      .update(`["lockstep","worker",1,"${theirs.nonce}","${ours.nonce}"]`)
       .digest('hex');
     expect(prove().proof.proof).toBe(hmac);
   });
@@ -51,6 +56,20 @@ describe('the handshake', () => {
     const said = JSON.stringify([greet(theirs), proof, welcomeFor(proof)]);
     expect(said).not.toContain(token);
     expect(said).not.toContain(Buffer.from(token).toString('hex'));
+  });
+
+  it('tells a stranger the version of the protocol and a nonce, and nothing else', () => {
+    expect(greet(theirs)).toEqual({ type: 'hello', protocol: 1, nonce: theirs.nonce });
+  });
+
+  it('knows a peer that computes from one that only looks', () => {
+    for (const role of ['worker', 'observer'] as const) {
+      const { proof, next } = prove({ ...ours, role });
+      expect(judgeProof(theirs, proof)).toMatchObject({ status: 'authenticated', role });
+      expect(answer(next, welcomeFor(proof))).toMatchObject({ status: 'authenticated' });
+      const other = role === 'worker' ? 'observer' : 'worker';
+      expect(answer({ ...next, role: other }, welcomeFor(proof))).toMatchObject({ code: 'auth_failed' });
+    }
   });
 
   it('turns away a worker with another token, before anything about the run is said', () => {
@@ -64,10 +83,10 @@ describe('the handshake', () => {
     expect(answer(next, impostor)).toMatchObject({ status: 'refused', code: 'auth_failed' });
   });
 
-  it('makes a worker refuse a welcome whose term, number or incarnation was changed on the way', () => {
+  it('makes a worker refuse a welcome whose run, term, number or incarnation was changed on the way', () => {
     const { proof, next } = prove();
-    for (const field of ['term', 'worker', 'incarnation'] as const) {
-      const changed = { ...welcomeFor(proof), [field]: 77 };
+    for (const change of [{ run: 'run-2' }, { term: 77 }, { worker: 77 }, { incarnation: 77 }]) {
+      const changed = { ...welcomeFor(proof), ...change };
       expect(answer(next, changed)).toMatchObject({ status: 'refused', code: 'auth_failed' });
     }
   });
@@ -83,11 +102,11 @@ describe('the handshake', () => {
     expect(judgeProof({ ...theirs, nonce: proof.nonce }, proof)).toMatchObject({ code: 'auth_failed' });
   });
 
-  it('does not accept a proof of another connection, run or nonce', () => {
+  it('does not accept a proof of another connection, role or nonce', () => {
     const { proof, next } = prove();
     const again: CoordinatorHandshake = { ...theirs, nonce: 'ee'.repeat(32) };
     expect(judgeProof(again, proof)).toMatchObject({ code: 'auth_failed' });
-    expect(judgeProof({ ...theirs, run: 'run-2' }, proof)).toMatchObject({ code: 'auth_failed' });
+    expect(judgeProof(theirs, { ...proof, role: 'observer' })).toMatchObject({ code: 'auth_failed' });
     const otherWelcome = welcomeFor(prove({ ...ours, nonce: 'ff'.repeat(32) }).proof);
     expect(answer(next, otherWelcome)).toMatchObject({ code: 'auth_failed' });
   });
@@ -102,7 +121,7 @@ describe('the handshake', () => {
     expect(judgeProof(theirs, { protocol: 9 })).toEqual({
       status: 'refused',
       code: 'protocol_version',
-      detail: 'The coordinator speaks version 1 of the protocol, the worker version 9.',
+      detail: 'The coordinator speaks version 1 of the protocol, the peer version 9.',
     });
   });
 

@@ -2,8 +2,8 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { bind, privateSocketPath } from '../../coordinator/server/bind.js';
 import { type AuthenticatedPeer, type ListenOptions, listen } from '../../coordinator/server/listener.js';
 import { createSocketServer } from '../../coordinator/server/socket-server.js';
@@ -23,13 +23,13 @@ afterEach(async () => {
 
 async function coordinator(options: Partial<ListenOptions> = {}) {
   const peers: AuthenticatedPeer[] = [];
-  const logged: { msg: string; code?: string }[] = [];
+  const logged: string[] = [];
   const listener = await listen({
     address: { host: '127.0.0.1', port: 0 },
     token,
     runId: 'run-1',
     term: 7,
-    log: pino({ level: 'info' }, { write: (line: string) => void logged.push(JSON.parse(line)) }),
+    warn: (line) => void logged.push(line),
     onPeer: (peer) => peers.push(peer),
     ...options,
   });
@@ -80,8 +80,12 @@ describe('joining a run', () => {
     expect(error.hint).toContain('--token-file');
     expect(error.message).toContain('did not accept');
     expect(peers).toHaveLength(0);
-    await expect.poll(() => logged.map(({ code }) => code)).toEqual(['auth_failed']);
-    expect(JSON.stringify(logged)).not.toContain(token);
+    await expect
+      .poll(() => logged)
+      .toEqual([
+        expect.stringMatching(/^turned away 127\.0\.0\.1:\d+ \(auth_failed\): You do not hold the token/),
+      ]);
+    expect(logged.join()).not.toContain(token);
   });
 
   it('fails with PROTOCOL_VERSION and names both versions', async () => {
@@ -133,9 +137,9 @@ describe('joining a run', () => {
       onConnection: (connection) => {
         const proof = 'ab'.repeat(32);
         connection.onMessage(() =>
-          connection.send({ type: 'welcome', term: 0, worker: 0, incarnation: 0, proof }),
+          connection.send({ type: 'welcome', run: 'run-1', term: 0, worker: 0, incarnation: 0, proof }),
         );
-        connection.send({ type: 'hello', protocol: 1, run: 'run-1', nonce: proof });
+        connection.send({ type: 'hello', protocol: 1, nonce: proof });
       },
     });
     const { url } = await bind(server, { host: '127.0.0.1', port: 0 }, 'ws');
@@ -163,7 +167,8 @@ describe('a stranger', () => {
     await Promise.all([ended(mute), ended(slow)]);
     expect(await idle.closed).toMatchObject({ code: 'handshake_timeout', by: 'peer' });
     await expect.poll(() => listener.strangers).toBe(0);
-    expect(logged).toMatchObject([{ code: 'handshake_timeout' }]);
+    expect(logged).toHaveLength(3);
+    for (const line of logged) expect(line).toContain('(handshake_timeout)');
   });
 
   it('cannot send more than the handshake needs', async () => {
@@ -205,9 +210,51 @@ describe('a stranger', () => {
   });
 
   it('gets 426 when it speaks plain HTTP', async () => {
-    const { url } = await coordinator();
+    const { url, logged } = await coordinator();
     const response = await fetch(url.replace('ws:', 'http:'));
     expect(response.status).toBe(426);
+    expect(await response.text()).toBe('');
+    expect(logged).toEqual([expect.stringMatching(/\(no_websocket\): plain HTTP$/)]);
+  });
+
+  it('is refused when it is a web page that is not on the list', async () => {
+    const { url, logged } = await coordinator({ allowedOrigins: ['https://good.example'] });
+    const open = (origin: string) =>
+      new Promise((resolve) => {
+        const socket = new WebSocket(url, { origin });
+        socket.once('error', ({ message }) => resolve(message));
+        socket.once('message', () => {
+          socket.close();
+          resolve('hello');
+        });
+      });
+    expect(await open('https://evil.example')).toContain('403');
+    expect(await open('null')).toContain('403');
+    expect(await open('https://good.example')).toBe('hello');
+    expect(logged.filter((line) => line.includes('(origin_refused)'))).toHaveLength(2);
+  });
+
+  it('cannot keep others out alone', async () => {
+    const { url, logged } = await coordinator({ limits: { maxStrangersPerAddress: 2 } });
+    const waiting = await Promise.all([stranger(url), stranger(url)]);
+    await expect(stranger(url)).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+    expect(logged).toEqual([expect.stringContaining('(too_many_strangers): 2 others')]);
+    for (const connection of waiting) connection.close('goodbye');
+  });
+
+  it('cannot connect again and again', async () => {
+    const { url, logged } = await coordinator({ limits: { connectionsAtOnce: 3, connectionsPerSecond: 1 } });
+    const opened = await Promise.allSettled(Array.from({ length: 8 }, () => stranger(url)));
+    expect(opened.filter(({ status }) => status === 'fulfilled')).toHaveLength(3);
+    expect(logged.filter((line) => line.includes('(too_many_connections)'))).toHaveLength(5);
+  });
+
+  it('cannot fill the log', async () => {
+    const { listener, url, logged } = await coordinator();
+    for (let i = 0; i < 30; i++) await fetch(url.replace('ws:', 'http:'));
+    expect(logged).toHaveLength(10);
+    await listener.close();
+    expect(logged.slice(10)).toEqual([expect.stringMatching(/^turned away more: 20 × no_websocket; /)]);
   });
 });
 
