@@ -120,7 +120,7 @@ export class Cluster {
     const { emit } = access;
     let running = workers;
     const children = new LocalWorkers({
-      config: { url: listener.url, token, backend: 'auto', job },
+      config: { url: listener.url, token, backend: 'auto', job, faults: false },
       maxRespawns,
       isWanted: () => !access.conductor.isStopped,
       onRespawn: (_pid, reason, left) =>

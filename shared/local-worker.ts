@@ -7,6 +7,8 @@ export const localWorkerConfig = z.strictObject({
   backend: z.enum(['auto', 'tensorflow', 'wasm', 'cpu']),
   /** The job file of the run, if it has code of its own: on one machine it is the same file. */
   job: z.string().nullable(),
+  /** Whether it lets its parent disturb it, as a fault plan says. */
+  faults: z.boolean(),
 });
 
 export type LocalWorkerConfig = z.infer<typeof localWorkerConfig>;

@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import { invariant } from '../shared/errors.js';
-import { ShardComputer } from './compute/shard-computer.js';
+import { realPorts, ShardComputer } from './compute/shard-computer.js';
+import { withFaults } from './fault-hook.js';
 import type { FromThread, ToThread } from './thread-messages.js';
 
 // The entry of the compute thread. Nothing else runs here, so that computing never holds up heartbeats, and
@@ -17,7 +18,7 @@ function transferable(message: FromThread): ArrayBuffer[] {
 
 const computer = new ShardComputer((message) => {
   port.postMessage(message, transferable(message));
-});
+}, withFaults(realPorts));
 
 let queue = Promise.resolve();
 port.on('message', (message: ToThread) => {

@@ -1,5 +1,6 @@
 import { messageOf } from '../shared/errors.js';
 import { type LocalWorkerConfig, localWorkerConfig } from '../shared/local-worker.js';
+import { acceptFaults } from './fault-hook.js';
 import { runWorker } from './run.js';
 
 // The entry of a worker process that a coordinator on the same machine started. It is told what to join over
@@ -15,9 +16,11 @@ process.once('message', (message) => {
   void main(localWorkerConfig.parse(message));
 });
 
-async function main({ url, token, backend, job }: LocalWorkerConfig): Promise<void> {
+async function main({ url, token, backend, job, faults }: LocalWorkerConfig): Promise<void> {
+  const leaving = new AbortController();
+  if (faults) acceptFaults(() => leaving.abort());
   try {
-    await runWorker({ url, token, backend, job, write: () => {} });
+    await runWorker({ url, token, backend, job, signal: leaving.signal, write: () => {} });
     process.exit(0);
   } catch (error) {
     process.stderr.write(`worker ${process.pid}: ${messageOf(error)}\n`);

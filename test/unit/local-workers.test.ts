@@ -43,6 +43,7 @@ const config = {
   token: 'a token of the tests',
   backend: 'auto' as const,
   job: null,
+  faults: false,
 };
 
 beforeEach(() => {

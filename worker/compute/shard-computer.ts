@@ -25,7 +25,7 @@ export interface ComputePorts {
   readonly clock: Clock;
 }
 
-const realPorts: ComputePorts = { loadBackend, createProgram: createEagerProgram, clock: systemClock };
+export const realPorts: ComputePorts = { loadBackend, createProgram: createEagerProgram, clock: systemClock };
 
 /**
  * What the compute thread does: it builds the program once, then computes the shards it is asked for and sends
