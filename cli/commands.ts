@@ -50,6 +50,7 @@ export interface WorkerOptions extends OutputOptions {
   readonly threads?: number;
   readonly job?: string;
   readonly ca?: string;
+  readonly maxMessageMib: number;
 }
 
 export interface EvaluateOptions extends ComputeOptions {
@@ -149,6 +150,12 @@ export function createProgram(
     )
     .option('--job <file>', "this machine's copy of the job file, for jobs with code of their own")
     .option('--ca <file>', 'certificate authority in PEM, for wss:// with a certificate of your own')
+    .option(
+      '--max-message-mib <n>',
+      'the largest weights or shard to take, in MiB',
+      integerOf('--max-message-mib', 1, 2_047),
+      2_047,
+    )
     .addHelpText('after', examples(['worker --join ws://10.0.0.1:7070 --token-file token']))
     .action(async (options: WorkerOptions) => onExit(await handlers.worker(options)));
 

@@ -17,7 +17,7 @@ export async function worker(options: WorkerOptions): Promise<number> {
     () => view.close(),
   );
   try {
-    const { join, backend, threads, job = null, ca } = options;
+    const { join, backend, threads, job = null, ca, maxMessageMib } = options;
     await runWorker({
       url: join,
       token: await readToken({
@@ -28,6 +28,7 @@ export async function worker(options: WorkerOptions): Promise<number> {
       backend,
       ...(threads === undefined ? {} : { threads }),
       job,
+      maxMessageBytes: maxMessageMib * 2 ** 20,
       ...(ca === undefined ? {} : { ca: await readPem('--ca', ca) }),
       signal: interrupt.signal,
       write: (text) => view.announce({ tone: 'plain', text }),

@@ -4,6 +4,7 @@ import { encodePartial } from '../shared/protocol/partial-payload.js';
 import type { WorkerSession } from '../shared/protocol/session.js';
 import { decodeShardData, encodeTensors } from '../shared/protocol/tensor-payload.js';
 import type { ToWorker, ToWorkerOf } from '../shared/protocol/to-worker.js';
+import { peerLimits } from '../shared/transport/connection.js';
 import type { BackendName } from './backend/select.js';
 import { transition, type WorkerEnding, type WorkerInput, type WorkerState } from './core/machine.js';
 import type { FromThread } from './thread-messages.js';
@@ -22,6 +23,8 @@ export interface WorkerActorOptions {
   /** Where it computes, for the coordinator's table of workers. */
   readonly pid: number;
   readonly host: string;
+  /** A coordinator that sends a larger payload, or leaves more unread, is left. Default 2 GiB. */
+  readonly maxMessageBytes?: number | undefined;
   /** A coordinator that says nothing for so long is gone. Default `coordinatorSilenceMs`. */
   readonly silenceMs?: number | undefined;
   /** One line for the person who watches. */
@@ -134,6 +137,12 @@ export class WorkerActor {
 
   #setup(message: ToWorkerOf<'setup'>): void {
     const { backend, threads = message.threads, job, clock } = this.#options;
+    const { maxMessageBytes = peerLimits.maxPayloadBytes } = this.#options;
+    this.#session.setLimits({
+      ...peerLimits,
+      maxPayloadBytes: maxMessageBytes,
+      maxBufferedBytes: maxMessageBytes,
+    });
     const setup = { ...message, threads, backend: backend === 'auto' ? message.backend : backend };
     this.#threads = threads;
     this.#thread.post({ type: 'setup', setup, jobPath: job });

@@ -6,10 +6,10 @@ import {
   shakeHands,
 } from '../shared/protocol/join.js';
 import { type WorkerSession, workerSession } from '../shared/protocol/session.js';
-import { type Connection, type ConnectionLimits, peerLimits } from '../shared/transport/connection.js';
+import { type Connection, type ConnectionLimits, unpreparedLimits } from '../shared/transport/connection.js';
 
 export interface ConnectOptions extends Omit<JoinOptions, 'role'> {
-  /** Of the authenticated connection. */
+  /** Of the authenticated connection, until its owner sets others. Default: messages, but no payloads. */
   readonly limits?: ConnectionLimits;
 }
 
@@ -32,7 +32,7 @@ export function authenticate(
   return shakeHands(connection, { ...options, role: 'worker' }, sessionWith(limits));
 }
 
-function sessionWith(limits: ConnectionLimits = peerLimits): (joined: Joined) => WorkerSession {
+function sessionWith(limits: ConnectionLimits = unpreparedLimits): (joined: Joined) => WorkerSession {
   return ({ connection, identity }) => {
     connection.setLimits(limits);
     return workerSession(connection, identity);

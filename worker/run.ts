@@ -25,6 +25,8 @@ export interface WorkerOptions {
   readonly signal?: AbortSignal;
   /** How long to go on trying while nobody listens at the URL. Default 60 s. */
   readonly joinMs?: number;
+  /** The largest weights or shard to take from a coordinator. Default 2 GiB. */
+  readonly maxMessageBytes?: number;
   /** One line for the person who watches. */
   readonly write: (line: string) => void;
 }
@@ -47,10 +49,10 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 }
 
 async function serve(session: WorkerSession, thread: ComputeHost, options: WorkerOptions): Promise<void> {
-  const { backend, threads, job, write, signal } = options;
+  const { backend, threads, job, write, signal, maxMessageBytes } = options;
   const place = { pid: process.pid, host: hostname() };
   const actor = new WorkerActor({
-    ...{ session, clock: systemClock, thread, backend, threads, job, write },
+    ...{ session, clock: systemClock, thread, backend, threads, job, write, maxMessageBytes },
     ...place,
   });
   const leave = (): void => actor.leave('asked to leave');

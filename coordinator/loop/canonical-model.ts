@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { LockstepError, messageOf } from '../../shared/errors.js';
 import { layersOf, type Manifest, manifestOf } from '../../shared/manifest.js';
+import { sizeOf } from '../../shared/tensors.js';
 
 /** A model as the run knows it: the same in every process and however many models were built before it. */
 export interface CanonicalModel {
@@ -8,6 +9,8 @@ export interface CanonicalModel {
   readonly topology: unknown;
   readonly manifest: Manifest;
   readonly outputNames: readonly string[];
+  /** Of each output: elements per row, or null where the data decides (sequences of any length). */
+  readonly outputElements: readonly (number | null)[];
 }
 
 /**
@@ -34,6 +37,10 @@ export function canonicalModel(model: tf.LayersModel): CanonicalModel {
       frozenLayers: manifest.frozenLayers.map(path),
     },
     outputNames: model.outputNames.map(renamed),
+    outputElements: model.outputs.map(({ shape: [, ...perRow] }) => {
+      const known = perRow.filter((size): size is number => size !== null);
+      return known.length < perRow.length ? null : sizeOf(known);
+    }),
   };
 }
 

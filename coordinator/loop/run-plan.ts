@@ -30,7 +30,7 @@ export async function prepareWorkers(
 /** What workers are sent to build, and what their results must look like. */
 function setupOf(
   { options }: ClusterAccess,
-  { manifest }: CanonicalModel,
+  { manifest, outputElements }: CanonicalModel,
   program: ProgramSpec,
   saved: Fingerprint | null,
 ): ProgramSetup {
@@ -54,6 +54,7 @@ function setupOf(
       scores,
       channels: manifest.batchNorms.map(({ channels }) => channels),
       outputs: program.outputs.length,
+      outputElements,
     },
   };
 }

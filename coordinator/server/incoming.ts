@@ -15,6 +15,8 @@ export interface ResultShape {
   readonly channels: readonly number[];
   /** Tensors of a prediction. */
   readonly outputs: number;
+  /** Of each output: elements per row, or null where the model leaves that to the data. */
+  readonly outputElements: readonly (number | null)[];
 }
 
 /**

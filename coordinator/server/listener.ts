@@ -14,8 +14,8 @@ import {
   type CloseInfo,
   type Connection,
   type ConnectionLimits,
-  peerLimits,
   strangerLimits,
+  unpreparedLimits,
 } from '../../shared/transport/connection.js';
 import { AddressRate, type AddressRateLimits } from './address-rate.js';
 import { Attempts } from './attempts.js';
@@ -27,7 +27,7 @@ export interface ListenerLimits extends StrangerLimits, AddressRateLimits {
   /** Authenticated workers, at one time. */
   readonly maxPeers: number;
   readonly maxObservers: number;
-  /** Of an authenticated connection. */
+  /** Of a worker's connection, until its owner sets others. */
   readonly peer: ConnectionLimits;
 }
 
@@ -41,7 +41,7 @@ export const listenerDefaults: ListenerLimits = {
   connectionsPerSecond: 32,
   maxPeers: 1_024,
   maxObservers: 16,
-  peer: peerLimits,
+  peer: unpreparedLimits,
 };
 
 /** An observer is told a status of some hundred kilobytes at most, and waits for it before it asks again. */

@@ -8,11 +8,16 @@ import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
 import type { ShardRange } from '../../shared/tree.js';
 import type { WorkerRow } from '../events.js';
 import type { ProgramSetup, RoundPlan, RoundRequest, WorkerTally } from '../round.js';
+import type { ResultShape } from './incoming.js';
+import { PeerBounds } from './peer-bounds.js';
 import { shardsIn } from './round-data.js';
 
 /** One worker as the coordinator knows it: what it was sent, and what it has done. */
 export class RemoteWorker {
   readonly #session: CoordinatorSession;
+  readonly #bounds: PeerBounds;
+  /** What its results must look like; null before the first setup. */
+  #resultShape: ResultShape | null = null;
   /** Shards whose data was sent, by round. */
   readonly #delivered = new Map<number, Set<number>>();
   #weightsVersion: number | null = null;
@@ -30,6 +35,7 @@ export class RemoteWorker {
 
   constructor(session: CoordinatorSession) {
     this.#session = session;
+    this.#bounds = new PeerBounds(session);
   }
 
   get worker(): number {
@@ -60,13 +66,16 @@ export class RemoteWorker {
     this.#delivered.clear();
     this.#unanswered += 1;
     this.#heartbeatMs = setup.message.heartbeatMs;
+    this.#resultShape = setup.resultShape;
     this.#session.send({ type: 'setup', ...setup.message, backend });
   }
 
   /** Counts an answer to a program. Gives whether it is about the latest one. */
   answer(): boolean {
     this.#unanswered = Math.max(0, this.#unanswered - 1);
-    return this.#unanswered === 0;
+    if (this.#unanswered > 0) return false;
+    this.#bounds.reset();
+    return true;
   }
 
   /** Remembers what it said of itself. Gives whether this is the first time. */
@@ -79,6 +88,7 @@ export class RemoteWorker {
 
   /** Sends the data of shards that it does not have yet. */
   deliver({ spec, data }: RoundPlan, range: ShardRange): void {
+    this.#bounds.sends({ batchBytes: data.bytes });
     const sent = this.#delivered.get(spec.id) ?? new Set<number>();
     this.#delivered.set(spec.id, sent);
     for (const shard of shardsIn(range)) {
@@ -91,14 +101,18 @@ export class RemoteWorker {
 
   /** Sends weights. @param payload float32[totalSize], lent: it stays as it is while this worker computes with it */
   sendWeights(version: number, payload: SealedPayload): void {
+    this.#bounds.sends({ weightsBytes: payload.bytes });
     this.#session.send({ type: 'weights', version }, payload);
     this.#weightsVersion = version;
   }
 
   /** Orders shards, after the data that it lacks. It has been sent the weights. */
   order(request: RoundRequest, range: ShardRange): void {
-    const { weights, spec, step, batchRows, digest } = request;
+    const { weights, spec, step, batchRows, digest, data } = request;
     invariant(this.#weightsVersion === weights.version, `worker ${this.worker} lacks the weights`);
+    invariant(this.#resultShape !== null, 'an order before setup');
+    const rows = data.plan.rowsOf(range.hi - 1).hi - data.plan.rowsOf(range.lo).lo;
+    this.#bounds.asked(this.#resultShape, { kind: spec.kind, rows, shards: range.hi - range.lo, digest });
     this.deliver(request, range);
     this.#orderedRound = spec.id;
     const { id: round, kind, shards } = spec;

@@ -14,6 +14,13 @@ export class RoundData {
     this.plan = planShards(rows, batchSize, shards);
   }
 
+  /** Of the whole batch, padding aside. */
+  get bytes(): number {
+    const { x, y, sampleWeights } = this.#batch;
+    const weights = (sampleWeights ?? []).flatMap((tensor) => tensor ?? []);
+    return [...x, ...y, ...weights].reduce((sum, { data }) => sum + data.byteLength, 0);
+  }
+
   shard(shard: number): ShardData {
     const { lo, hi } = this.plan.rowsOf(shard);
     const rows = (tensor: HostTensor): HostTensor => sliceRows(tensor, lo, hi);

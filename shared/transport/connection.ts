@@ -37,6 +37,9 @@ export const peerLimits: ConnectionLimits = {
   maxReceivedBytes: null,
 };
 
+/** For authenticated peers until a program says what payloads are for: none has a place before. */
+export const unpreparedLimits: ConnectionLimits = { ...peerLimits, maxPayloadBytes: 0 };
+
 /**
  * One end of an ordered, reliable stream of frames: the port that transports implement. A peer that breaks the
  * rules of framing is closed with a coded reason; nothing it sends is thrown at the owner of the connection.

@@ -109,7 +109,7 @@ describe('lockstep coordinator and worker', () => {
     ['localhost:7070', 'ws://localhost:7070'],
   ])('joins %s', async (given, url) => {
     const { calls } = await run(`worker --join ${given}`);
-    expect(calls[0].args[0]).toEqual({ join: url, backend: 'auto', verbose: false });
+    expect(calls[0].args[0]).toEqual({ join: url, backend: 'auto', maxMessageMib: 2_047, verbose: false });
   });
 });
 

@@ -6,6 +6,7 @@ const canonical: CanonicalModel = {
   topology: { class_name: 'Model' },
   manifest: { weights: [], trainableSize: 0, totalSize: 0, batchNorms: [], frozenLayers: ['base'] },
   outputNames: ['first', 'second'],
+  outputElements: [1, 1],
 };
 /** The user's names; the canonical ones may be others. */
 const outputNames = ['left', 'right'];
