@@ -5,6 +5,9 @@
  * @packageDocumentation
  */
 
+// Faults
+export type { InjectedFault } from './chaos/ledger.js';
+export type { FaultPlan } from './chaos/plan.js';
 // Callbacks
 export type { Callback, CallbackState, Logs, Training } from './coordinator/callbacks/callback.js';
 export { csvLogger } from './coordinator/callbacks/csv-logger.js';

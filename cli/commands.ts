@@ -25,6 +25,7 @@ export interface RunOptions extends ComputeOptions {
   readonly checkpointDir?: string;
   readonly resume: boolean;
   readonly report?: string;
+  readonly faults?: string;
   readonly quiet: boolean;
 }
 
@@ -208,6 +209,7 @@ function runOptions(command: Command): Command {
     .option('--checkpoint-dir <dir>', 'save the run here')
     .option('--resume', 'go on from the newest checkpoint in --checkpoint-dir', false)
     .option('--report <file>', 'write a report of the run as JSON')
+    .option('--faults <plan>', 'inject the faults of this JSON file, to see the run survive them')
     .option('--quiet', 'show warnings and the end only', false);
 }
 

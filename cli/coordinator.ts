@@ -5,7 +5,7 @@ import { readToken } from '../shared/token.js';
 import type { CoordinatorOptions } from './commands.js';
 import { plural } from './format.js';
 import { readPem } from './pem.js';
-import { checkRunOptions, invocationOf, runTraining } from './run-training.js';
+import { checkRunOptions, faultsOf, invocationOf, runTraining } from './run-training.js';
 import { openView } from './view.js';
 
 /** `lockstep coordinator`: on workers that join over the network. */
@@ -13,6 +13,7 @@ export async function coordinator(path: string, options: CoordinatorOptions): Pr
   await checkRunOptions(options);
   const { listen, workers, insecure, backend, threadsPerWorker } = options;
   const tls = await readTls(options);
+  const faults = await faultsOf(options);
   const job = await loadJob(path);
   const view = openView({ ...options, invocation: invocationOf(path, options) });
   const warn = (text: string): void => view.announce({ tone: 'warning', text: `warning: ${text}` });
@@ -29,6 +30,7 @@ export async function coordinator(path: string, options: CoordinatorOptions): Pr
       threadsPerWorker,
       job,
       onEvent,
+      ...faults,
     });
     const wanted = `${plural(workers, 'worker')} to join ${cluster.url}`;
     view.announce({ tone: 'plain', text: `waiting for ${wanted}` });

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, stat, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { type FaultPlan, readFaultPlan } from '../chaos/plan.js';
 import type { Cluster } from '../coordinator/cluster.js';
 import type { RunListener } from '../coordinator/events.js';
 import type { LoadedJob } from '../coordinator/job.js';
@@ -92,6 +93,11 @@ export async function checkRunOptions({ resume, checkpointDir, report, data }: R
       throw unwritableReport(report, cause);
     });
   }
+}
+
+/** The cluster's part of `--faults`. @throws LockstepError BAD_OPTION for a plan that cannot be used */
+export async function faultsOf({ faults }: RunOptions): Promise<{ faults?: FaultPlan }> {
+  return faults === undefined ? {} : { faults: await readFaultPlan(faults) };
 }
 
 /** @throws LockstepError DATA_NOT_FOUND if the folder of `--data` is none */

@@ -1,7 +1,7 @@
 import { Cluster } from '../coordinator/cluster.js';
 import { loadJob } from '../coordinator/load-job.js';
 import type { TrainOptions } from './commands.js';
-import { checkRunOptions, invocationOf, runTraining } from './run-training.js';
+import { checkRunOptions, faultsOf, invocationOf, runTraining } from './run-training.js';
 import { openView } from './view.js';
 
 /** `lockstep train`: on worker processes of this machine. */
@@ -9,8 +9,9 @@ export async function train(path: string, options: TrainOptions): Promise<number
   await checkRunOptions(options);
   const job = await loadJob(path);
   const { workers, backend, threadsPerWorker } = options;
+  const faults = await faultsOf(options);
   const view = openView({ ...options, invocation: invocationOf(path, options) });
   return runTraining(job, options, view, (onEvent) =>
-    Cluster.local({ workers, backend, threadsPerWorker, job, onEvent }),
+    Cluster.local({ workers, backend, threadsPerWorker, job, onEvent, ...faults }),
   );
 }

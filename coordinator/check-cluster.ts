@@ -8,6 +8,7 @@ const localOptions: Readonly<Record<keyof LocalOptions, true>> = {
   threadsPerWorker: true,
   job: true,
   onEvent: true,
+  faults: true,
   workers: true,
 };
 const listenOptions: Readonly<Record<keyof ListenClusterOptions, true>> = {

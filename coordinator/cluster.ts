@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import { pino } from 'pino';
+import { FaultInjection } from '../chaos/injection.js';
+import type { InjectedFault } from '../chaos/ledger.js';
+import type { FaultPlan } from '../chaos/plan.js';
 import { systemClock } from '../shared/clock.js';
 import { LockstepError } from '../shared/errors.js';
 import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
@@ -15,6 +18,7 @@ import { Conductor } from './conductor.js';
 import { defaultLimits } from './core/run.js';
 import type { ArrayData } from './data/array-dataset.js';
 import type { RunListener } from './events.js';
+import { disturbed, followedBy, intercepted } from './injected-faults.js';
 import type { LoadedJob } from './job.js';
 import { LocalWorkers } from './local-workers.js';
 import {
@@ -24,6 +28,7 @@ import {
   predictModel,
 } from './loop/evaluate-model.js';
 import { type FitData, type FitOptions, fitModel } from './loop/fit.js';
+import { RunListeners } from './run-listeners.js';
 import { type Listener, type ListenOptions, listen } from './server/listener.js';
 
 export interface ClusterOptions {
@@ -35,6 +40,8 @@ export interface ClusterOptions {
   readonly job?: LoadedJob;
   /** Told everything that happens. */
   readonly onEvent?: RunListener;
+  /** Faults to inject, to see that the work survives them; docs/chaos.md has the format. */
+  readonly faults?: FaultPlan;
 }
 
 export interface LocalOptions extends ClusterOptions {
@@ -67,6 +74,8 @@ export interface ClusterAccess {
   readonly joinTimeoutMs: number;
   readonly options: ClusterOptions;
   readonly emit: RunListener;
+  /** Null unless the cluster runs under a fault plan. */
+  readonly faults: FaultInjection | null;
   /** Sets who else hears of events until the returned function is called. */
   subscribe(listener: RunListener): () => void;
 }
@@ -117,11 +126,12 @@ export class Cluster {
       throw error;
     }
     const job = options.job?.hasCode === true ? options.job.path : null;
-    const { emit } = access;
+    const { emit, faults } = access;
     let running = workers;
     const children = new LocalWorkers({
-      config: { url: listener.url, token, backend: 'auto', job, faults: false },
-      maxRespawns,
+      config: { url: listener.url, token, backend: 'auto', job, faults: faults !== null },
+      ...(faults === null ? {} : { adopt: (child) => disturbed(faults, child, directory) }),
+      maxRespawns: maxRespawns + (faults?.maxFaults ?? 0),
       isWanted: () => !access.conductor.isStopped,
       onRespawn: (_pid, reason, left) =>
         emit({
@@ -134,10 +144,16 @@ export class Cluster {
         if (running === 0) access.conductor.abandon(reason);
       },
     });
+    faults?.joinWith(() => {
+      running += 1;
+      children.start(1);
+    });
     children.start(workers);
     return new Cluster(listener.url, access, async () => {
       access.conductor.close('the run is over');
+      faults?.finish();
       await children.close();
+      await faults?.close();
       await listener.close();
       await rm(directory, { recursive: true, force: true });
     });
@@ -154,17 +170,26 @@ export class Cluster {
       joinTimeoutMs: options.joinTimeoutMs ?? networkJoinTimeoutMs,
       othersMayCome: true,
     });
-    const address = { host, port };
+    const { faults } = access;
+    // Under a fault plan the address is the proxy's, and the coordinator takes another port behind it.
+    const address = { host, port: faults === null ? port : 0 };
     const listener = await listenFor(access, { address, token, tls, insecure, allowedOrigins }).catch(
       (error) => {
         access.conductor.close('not started');
         throw error;
       },
     );
-    return new Cluster(listener.url, access, async () => {
+    const release = async (): Promise<void> => {
       access.conductor.close('the run is over');
+      await faults?.close();
       await listener.close();
-    });
+    };
+    try {
+      return new Cluster(await intercepted(faults, { host, port }, listener.url), access, release);
+    } catch (error) {
+      await release();
+      throw error;
+    }
   }
 
   /**
@@ -191,6 +216,11 @@ export class Cluster {
     return predictModel(this.access, model, x, options);
   }
 
+  /** What became of the faults of the plan that the cluster was opened with. */
+  get injectedFaults(): readonly InjectedFault[] {
+    return this.#access.faults?.report().injectedFaults ?? [];
+  }
+
   /** How the parts of Lockstep reach the workers. @internal */
   get access(): ClusterAccess {
     if (this.#closed !== null) {
@@ -215,42 +245,34 @@ function createAccess(
   workers: number,
   { joinTimeoutMs, othersMayCome }: { joinTimeoutMs: number; othersMayCome: boolean },
 ): ClusterAccess {
-  const listeners = new Set<RunListener>();
-  if (options.onEvent !== undefined) listeners.add(options.onEvent);
-  const emit: RunListener = (event) => {
-    for (const listener of listeners) {
-      try {
-        listener(event);
-      } catch (error) {
-        // Events come from timers and sockets: there is nobody to catch a listener's error, and the run goes on.
-        process.emitWarning(error instanceof Error ? error : String(error));
-      }
-    }
-  };
+  const faults = options.faults === undefined ? null : new FaultInjection(options.faults);
+  const { emit, subscribe } = new RunListeners(
+    ...(faults === null ? [] : [followedBy(faults)]),
+    ...(options.onEvent === undefined ? [] : [options.onEvent]),
+  );
   const conductor = new Conductor({
     clock: systemClock,
     limits: defaultLimits,
     onEvent: emit,
     log: silent,
     othersMayCome,
+    ...(faults === null ? {} : { onPoint: faults.onPoint }),
   });
   return {
     conductor,
+    faults,
     workers,
     joinTimeoutMs,
     options,
     emit,
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    subscribe,
   };
 }
 
 const silent = pino({ level: 'silent' });
 
 function listenFor(
-  { conductor, emit }: ClusterAccess,
+  { conductor, emit, faults }: ClusterAccess,
   options: Pick<ListenOptions, 'address' | 'token' | 'tls' | 'insecure' | 'allowedOrigins'>,
 ): Promise<Listener> {
   return listen({
@@ -258,6 +280,9 @@ function listenFor(
     runId: randomBytes(8).toString('hex'),
     term: 1,
     warn: (message) => emit({ type: 'warning', message }),
-    onPeer: ({ session }) => conductor.add(session),
+    onPeer: ({ session, worker }) => {
+      faults?.connected(worker, session.peer);
+      conductor.add(session);
+    },
   });
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { messageOf } from '../shared/errors.js';
 import type { LocalWorkerConfig } from '../shared/local-worker.js';
 
 /** How long a worker may take to leave after goodbye before it is ended. */
@@ -8,6 +9,8 @@ const graceMs = 5_000;
 
 export interface LocalWorkersOptions {
   readonly config: LocalWorkerConfig;
+  /** Called with each new process; gives what is to be different in its configuration. */
+  readonly adopt?: (child: ChildProcess) => Promise<Partial<LocalWorkerConfig>>;
   /** How often, in all, a worker that ended by itself is replaced. */
   readonly maxRespawns: number;
   /** Asked when a worker ended: a run that has failed sends its workers away, and wants no others. */
@@ -70,7 +73,20 @@ export class LocalWorkers {
       this.#children.delete(child);
       if (!this.#closing) this.#options.onGone(error.message);
     });
-    if (child.pid !== undefined) child.send(this.#options.config);
+    if (child.pid !== undefined) this.#configure(child);
+  }
+
+  #configure(child: ChildProcess): void {
+    const { config, adopt } = this.#options;
+    if (adopt === undefined) return void child.send(config);
+    adopt(child).then(
+      (own) => void (child.connected && child.send({ ...config, ...own })),
+      // Without its configuration it cannot join: it is replaced, as if it had ended by itself.
+      (error: unknown) => {
+        process.emitWarning(messageOf(error));
+        child.kill('SIGKILL');
+      },
+    );
   }
 
   #replace(pid: number, how: string): void {

@@ -1,3 +1,4 @@
+import type { InjectionReport } from '../chaos/injection.js';
 import type { Fingerprint } from '../shared/fingerprint.js';
 import { version } from '../shared/version.js';
 import { weightsSha256 } from './checkpoint/hashes.js';
@@ -46,6 +47,10 @@ export interface RunReport {
   readonly history: Readonly<Record<string, readonly number[]>>;
   readonly workers: readonly ReportedWorker[];
   readonly faults: readonly { readonly worker: number; readonly reason: string }[];
+  /** Under a fault plan: what became of each fault. */
+  readonly injectedFaults?: InjectionReport['injectedFaults'];
+  /** Under a fault plan: shards of training that local workers began in this start, those that died included. */
+  readonly shardsBegun?: number;
   readonly checkpoint: string | null;
   readonly fingerprint: Fingerprint | null;
   readonly version: string;

@@ -109,7 +109,8 @@ async function trainWith(
       onStep: options.onStep ?? null,
     });
     const outcome = await runPlan(access, canonical, plan);
-    return reportOf(plan, outcome, access.conductor);
+    access.faults?.finish();
+    return { ...reportOf(plan, outcome, access.conductor), ...access.faults?.report() };
   } finally {
     model.dispose();
   }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { runNpm } from './npm.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const sources = ['index.ts', 'cli', 'coordinator', 'worker', 'shared'];
+const sources = ['index.ts', 'cli', 'chaos', 'coordinator', 'worker', 'shared'];
 
 /** When the file was last written, in ms, or -Infinity without it. */
 function writtenMs(path) {

@@ -4,7 +4,16 @@
  */
 
 /** What a stream of random numbers is for. */
-export type Purpose = 'weights' | 'shuffle' | 'shard' | 'layer' | 'user' | 'digits' | 'split' | 'test';
+export type Purpose =
+  | 'weights'
+  | 'shuffle'
+  | 'shard'
+  | 'layer'
+  | 'user'
+  | 'digits'
+  | 'split'
+  | 'faults'
+  | 'test';
 
 /** Finaliser of MurmurHash3 (Appleby): every input bit reaches every output bit. */
 function mix32(value: number): number {

@@ -50,6 +50,7 @@ export class InProcessCluster {
       conductor,
       workers,
       joinTimeoutMs: 10_000,
+      faults: null,
       options: { backend: 'cpu' },
       emit,
       subscribe(listener) {

@@ -10,9 +10,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   shared: ['shared'],
   worker: ['worker', 'shared'],
-  coordinator: ['coordinator', 'shared'],
-  cli: ['cli', 'coordinator', 'worker', 'shared'],
-  'index.ts': ['coordinator', 'worker', 'shared'],
+  chaos: ['chaos', 'shared'],
+  coordinator: ['coordinator', 'chaos', 'shared'],
+  cli: ['cli', 'coordinator', 'worker', 'chaos', 'shared'],
+  'index.ts': ['coordinator', 'worker', 'chaos', 'shared'],
 };
 
 function filesOf(part: string): string[] {
@@ -37,14 +38,14 @@ function importsOf(file: string): string[] {
 
 describe('the source', () => {
   it('is found by these tests', () => {
-    for (const part of ['shared', 'worker', 'coordinator', 'cli']) {
+    for (const part of ['shared', 'worker', 'chaos', 'coordinator', 'cli']) {
       expect(source.some((file) => file.startsWith(`${part}/`))).toBe(true);
     }
     expect(importsOf('coordinator/load-job.ts')).toContain('shared/job-file.js');
     expect(importsOf('cli/main.ts')).toContain('cli/train.js');
   });
 
-  it('imports one way: shared ← worker, shared ← coordinator, both ← cli', () => {
+  it('imports one way: shared ← worker, shared ← chaos ← coordinator, all ← cli', () => {
     const partOf = (file: string): string => file.split('/')[0];
     const wrong = source.flatMap((file) =>
       importsOf(file)
