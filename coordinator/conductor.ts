@@ -4,19 +4,12 @@ import { Mailbox } from '../shared/mailbox.js';
 import type { RejectCode } from '../shared/protocol/reject.js';
 import type { CoordinatorSession } from '../shared/protocol/session.js';
 import type { ToCoordinator, ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
-import type { ShardRange } from '../shared/tree.js';
 import { ActiveRound, type ShardResult } from './active-round.js';
 import type { ConductorOptions } from './conductor-options.js';
 import { splitShards } from './core/round.js';
-import {
-  initialState,
-  type RunEffect,
-  type RunInput,
-  type RunState,
-  readyWorkers,
-  transition,
-} from './core/run.js';
+import { initialState, type RunInput, type RunState, readyWorkers, transition } from './core/run.js';
 import { stopError } from './core/stop-error.js';
+import { Performer } from './performer.js';
 import { ReadyGate } from './ready-gate.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
 import { Admission } from './server/admission.js';
@@ -39,18 +32,23 @@ export class Conductor {
   readonly #gate: ReadyGate;
   readonly #admission = new Admission();
   readonly #waiting: WaitingReporter;
+  readonly #performer: Performer;
   #state: RunState;
   #setup: ProgramSetup | null = null;
-  #active: ActiveRound | null = null;
   /** The payload of the partial being handled: inputs of the core carry no tensors. */
   #incoming: ShardResult | null = null;
   #roundId = 0;
-  #shardsRecomputed = 0;
 
   constructor(options: ConductorOptions) {
     this.#options = options;
     this.#gate = new ReadyGate(options.clock);
     this.#waiting = new WaitingReporter(options.onEvent);
+    this.#performer = new Performer({
+      clock: options.clock,
+      roster: this.#roster,
+      gate: this.#gate,
+      onGone: (remote, reason) => this.#leave(remote, reason),
+    });
     this.#state = initialState(this.#options.clock.nowMs());
     const handle = (input: RunInput): void => this.#step(input);
     this.#mailbox = new Mailbox({ name: 'conductor', capacity: 10_000, handle });
@@ -69,7 +67,7 @@ export class Conductor {
 
   /** Tells all workers, present and future, what to compute, unless they know. */
   prepare(setup: ProgramSetup): void {
-    invariant(this.#active === null, 'the program changed during a round');
+    invariant(this.#performer.active === null, 'the program changed during a round');
     if (JSON.stringify(setup) === JSON.stringify(this.#setup)) return;
     this.#setup = setup;
     for (const remote of this.#roster.here) this.#prepare(remote);
@@ -103,11 +101,10 @@ export class Conductor {
    * @throws LockstepError when the run cannot go on
    */
   run(request: RoundRequest): Promise<RoundOutcome> {
-    invariant(this.#active === null, 'two rounds at a time');
     return new Promise((resolve, reject) => {
       if (this.#state.phase === 'stopped') return reject(stopError(this.#state));
       const { clock, onPoint } = this.#options;
-      this.#active = new ActiveRound(request, clock.nowMs(), { resolve, reject }, onPoint);
+      this.#performer.begin(new ActiveRound(request, clock.nowMs(), { resolve, reject }, onPoint));
       this.#mailbox.post({ type: 'begin', round: request.spec });
     });
   }
@@ -130,7 +127,7 @@ export class Conductor {
 
   /** Shards that were assigned again because the worker that held them was lost. */
   get shardsRecomputed(): number {
-    return this.#shardsRecomputed;
+    return this.#performer.shardsRecomputed;
   }
 
   /** What the run's bits depend on; null until the first worker is ready. */
@@ -204,7 +201,8 @@ export class Conductor {
   #take(remote: RemoteWorker, message: ToCoordinatorOf<'partial' | 'outputs'>, payload: Uint8Array): void {
     invariant(this.#setup !== null, 'a result before setup');
     const { round: roundId, lo, hi } = message;
-    const active = this.#active?.request.spec.id === roundId ? this.#active : null;
+    const current = this.#performer.active;
+    const active = current?.request.spec.id === roundId ? current : null;
     const kind = active?.request.spec.kind ?? null;
     const result = readResult(message, payload, kind, this.#setup.resultShape);
     if (result === null || active?.fits({ lo, hi }, result) === false) {
@@ -236,7 +234,8 @@ export class Conductor {
     this.#mailbox.post({ type: 'tick' });
     for (const remote of this.#roster.here) remote.beat(this.#options.clock.nowMs());
     const nowMs = this.#options.clock.nowMs();
-    this.#waiting.look(this.#state, this.#active === null ? null : nowMs - this.#active.startedMs, nowMs);
+    const { active } = this.#performer;
+    this.#waiting.look(this.#state, active === null ? null : nowMs - active.startedMs, nowMs);
   }
 
   #step(input: RunInput): void {
@@ -247,51 +246,7 @@ export class Conductor {
       this.#options.limits,
     );
     this.#state = state;
-    for (const effect of effects) this.#perform(effect);
+    for (const effect of effects) this.#performer.perform(effect, this.#incoming);
     this.#gate.update(readyWorkers(state).length, this.#roster.here.length);
-  }
-
-  #perform(effect: RunEffect): void {
-    switch (effect.type) {
-      case 'compute':
-        invariant(this.#active !== null, 'an order without a round');
-        return this.#active.order(this.#roster.of(effect.worker), effect.range, this.#options.clock);
-      case 'accept':
-        return this.#accept(this.#roster.of(effect.worker), effect.range);
-      case 'reject':
-        return this.#roster.of(effect.worker).reject(effect.code);
-      case 'complete':
-        return this.#finish();
-      case 'recompute':
-        this.#shardsRecomputed += effect.shards;
-        return;
-      case 'evict': {
-        const remote = this.#roster.of(effect.worker);
-        remote.close('silent', effect.reason);
-        return this.#leave(remote, effect.reason);
-      }
-      case 'stop':
-        for (const remote of this.#roster.here) remote.close('failed', effect.cause.message);
-        this.#gate.fail(stopError(this.#state));
-        this.#active?.fail(stopError(this.#state));
-        this.#active = null;
-        return;
-      default:
-        return assertNever(effect);
-    }
-  }
-
-  #accept(remote: RemoteWorker, range: ShardRange): void {
-    invariant(this.#active !== null && this.#incoming !== null, 'a partial without a round');
-    remote.credit(range.hi - range.lo, this.#incoming.computeMs);
-    this.#active.accept(remote.worker, range, this.#incoming, this.#options.clock);
-  }
-
-  #finish(): void {
-    invariant(this.#active !== null, 'no round to finish');
-    const active = this.#active;
-    this.#active = null;
-    for (const remote of this.#roster.here) remote.forget(active.request.spec.id);
-    active.complete(this.#options.clock.nowMs());
   }
 }
