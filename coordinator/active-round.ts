@@ -1,10 +1,12 @@
 import type { Clock } from '../shared/clock.js';
 import type { Digest } from '../shared/digest.js';
+import { invariant } from '../shared/errors.js';
 import type { ShardPartial } from '../shared/partial.js';
 import { type SealedPayload, sealPayload } from '../shared/protocol/frame.js';
 import type { RunPoint, RunPointListener } from '../shared/run-point.js';
 import { bytesOf, type HostTensor } from '../shared/tensors.js';
 import type { ShardRange } from '../shared/tree.js';
+import type { StopCause } from './core/run.js';
 import { PartialTree } from './reduce/partial-tree.js';
 import type { RoundOutcome, RoundRequest } from './round.js';
 import type { RemoteWorker } from './server/remote-worker.js';
@@ -22,10 +24,12 @@ export interface ShardResult {
 export class ActiveRound {
   readonly request: RoundRequest;
   readonly startedMs: number;
-  readonly #tree: PartialTree;
+  #tree: PartialTree;
   readonly #outputs = new Map<number, readonly HostTensor[]>();
   readonly #computeMs = new Map<number, number>();
   readonly #digests = new Map<number, readonly Digest[]>();
+  /** Answers that others must confirm first, by shard range and worker. */
+  readonly #kept = new Map<string, ShardResult>();
   #sealed: SealedPayload | null = null;
   /** Of the results accepted; null before the first. */
   #form: string | null = null;
@@ -57,9 +61,9 @@ export class ActiveRound {
     if (remote.weightsVersion !== weights.version) {
       // Sealed once for all workers: the checksum costs as much as handing the weights to the network.
       this.#sealed ??= sealPayload([bytesOf(weights.flat)]);
-      remote.sendWeights(weights.version, this.#sealed);
+      remote.sendWeights(weights.version, this.#sealed, weights.lend());
     }
-    remote.order(this.request, range);
+    remote.order(this.request, range, startedMs);
     this.#broadcastMs += clock.nowMs() - startedMs;
     this.#at('dispatch', remote.worker, range);
   }
@@ -72,7 +76,28 @@ export class ActiveRound {
     return result.outputs?.every(({ shape }) => shape[0] === rows) ?? true;
   }
 
-  accept(worker: number, range: ShardRange, result: ShardResult, clock: Clock): void {
+  /** Holds an answer that another worker must confirm. */
+  keep(worker: number, range: ShardRange, result: ShardResult): void {
+    this.#kept.set(keyOf(worker, range), result);
+  }
+
+  /** Adds an answer to the sum: the one that was kept, else the one that has just come. */
+  accept(worker: number, range: ShardRange, incoming: ShardResult | null, clock: Clock): void {
+    const accepted = this.#kept.get(keyOf(worker, range)) ?? incoming;
+    invariant(accepted !== null, `nothing of worker ${worker} was kept`);
+    for (const key of [...this.#kept.keys()]) if (key.startsWith(`${range.lo} `)) this.#kept.delete(key);
+    this.#add(worker, range, accepted, clock);
+  }
+
+  /** Forgets what was accepted: some of it is wrong, and what is summed cannot be taken apart. */
+  restart(): void {
+    const { shards, present } = this.request.spec;
+    this.#tree = new PartialTree(shards, present);
+    this.#outputs.clear();
+    this.#form = null;
+  }
+
+  #add(worker: number, range: ShardRange, result: ShardResult, clock: Clock): void {
     const startedMs = clock.nowMs();
     const { partial, outputs, computeMs, digests } = result;
     this.#form ??= formOf(result);
@@ -98,15 +123,35 @@ export class ActiveRound {
     });
   }
 
+  /** The cause of a stop, with the samples of the shard that it is about. */
+  locate(cause: StopCause): StopCause {
+    const { at } = cause;
+    const { spec, data, indices } = this.request;
+    if (at === undefined || at.spec.id !== spec.id) return cause;
+    const { lo, hi } = data.plan.rowsOf(at.shard);
+    const rows = `rows ${lo} to ${hi - 1} of the batch`;
+    const named = indices === null ? '' : `; of the dataset: ${listOf([...indices.subarray(lo, hi)])}`;
+    return { ...cause, message: `${cause.message} (${rows}${named})` };
+  }
+
   fail(error: Error): void {
     this.#reject(error);
   }
 
   #at(phase: RunPoint['phase'], worker: number | null = null, range: ShardRange = { lo: 0, hi: 0 }): void {
-    const { spec, step } = this.request;
-    if (spec.kind === 'train') this.#onPoint({ phase, step, worker, shards: range.hi - range.lo });
+    const { spec } = this.request;
+    if (spec.kind === 'train') this.#onPoint({ phase, step: spec.step, worker, shards: range.hi - range.lo });
   }
 }
+
+const maxListed = 20;
+
+function listOf(rows: readonly number[]): string {
+  const listed = rows.slice(0, maxListed).join(', ');
+  return rows.length > maxListed ? `${listed} and ${rows.length - maxListed} more` : listed;
+}
+
+const keyOf = (worker: number, { lo }: ShardRange): string => `${lo} ${worker}`;
 
 /** What is the same for all shards of a batch: the BatchNorm layers they call in order, or the rows of the outputs. */
 function formOf({ partial, outputs }: ShardResult): string {

@@ -6,14 +6,24 @@ import type { CoordinatorSession } from '../shared/protocol/session.js';
 import type { ToCoordinator, ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
 import { ActiveRound, type ShardResult } from './active-round.js';
 import type { ConductorOptions } from './conductor-options.js';
-import { splitShards } from './core/round.js';
-import { initialState, type RunInput, type RunState, readyWorkers, transition } from './core/run.js';
+import { isCompared } from './core/answer.js';
+import {
+  candidates,
+  initialState,
+  type RunInput,
+  type RunState,
+  readyWorkers,
+  transition,
+} from './core/run.js';
+import { splitRound } from './core/split.js';
 import { stopError } from './core/stop-error.js';
+import type { FaultCounts } from './fault-counts.js';
 import { Performer } from './performer.js';
 import { ReadyGate } from './ready-gate.js';
+import { isFinitePartial } from './reduce/finite.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
 import { Admission } from './server/admission.js';
-import { readResult } from './server/incoming.js';
+import { digestOfResult, readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
 import { Roster } from './server/roster.js';
 import { WaitingReporter } from './waiting-reporter.js';
@@ -27,7 +37,7 @@ const tickMs = 250;
 export class Conductor {
   readonly #options: ConductorOptions;
   readonly #mailbox: Mailbox<RunInput>;
-  readonly #roster = new Roster();
+  readonly #roster: Roster;
   readonly #stopTicking: () => void;
   readonly #gate: ReadyGate;
   readonly #admission = new Admission();
@@ -41,12 +51,15 @@ export class Conductor {
 
   constructor(options: ConductorOptions) {
     this.#options = options;
+    this.#roster = new Roster(options.clock);
     this.#gate = new ReadyGate(options.clock);
-    this.#waiting = new WaitingReporter(options.onEvent);
+    this.#waiting = new WaitingReporter(options.onEvent, options.limits);
     this.#performer = new Performer({
       clock: options.clock,
       roster: this.#roster,
       gate: this.#gate,
+      warn: (message) => options.onEvent({ type: 'warning', message }),
+      refuse: (remote, code, why) => this.#refuse(remote, code, why),
       onGone: (remote, reason) => this.#leave(remote, reason),
     });
     this.#state = initialState(this.#options.clock.nowMs());
@@ -89,9 +102,9 @@ export class Conductor {
 
   /** Sends a coming round's data ahead to the workers that will most likely compute it. */
   prefetch(plan: RoundPlan): void {
-    const workers = readyWorkers(this.#state);
+    const workers = candidates(this.#state);
     if (workers.length === 0) return;
-    for (const [worker, range] of splitShards(plan.spec.present, workers, plan.spec.id)) {
+    for (const { worker, range } of splitRound(plan.spec, workers)) {
       this.#roster.of(worker).deliver(plan, range);
     }
   }
@@ -125,9 +138,9 @@ export class Conductor {
     return readyWorkers(this.#state).length;
   }
 
-  /** Shards that were assigned again because the worker that held them was lost. */
-  get shardsRecomputed(): number {
-    return this.#performer.shardsRecomputed;
+  /** What was computed beyond every shard once, and why. */
+  get counts(): Readonly<FaultCounts> {
+    return this.#performer.counts;
   }
 
   /** What the run's bits depend on; null until the first worker is ready. */
@@ -208,8 +221,12 @@ export class Conductor {
     if (result === null || active?.fits({ lo, hi }, result) === false) {
       return this.#refuse(remote, 'invalid_message', 'its result has the wrong shape');
     }
+    const claim = { worker: remote.worker, roundId, range: { lo, hi } };
+    const finite = kind !== 'train' || result.partial === null || isFinitePartial(result.partial);
+    const isDoubtful = !finite || isCompared(this.#state, claim);
+    const digest = isDoubtful ? digestOfResult(message, payload) : null;
     this.#incoming = result;
-    this.#mailbox.post({ type: 'partial', worker: remote.worker, roundId, range: { lo, hi } });
+    this.#mailbox.post({ type: 'partial', ...claim, digest, finite });
     this.#incoming = null;
   }
 
@@ -218,9 +235,9 @@ export class Conductor {
     if (!remote.answer()) return;
     const refusal = this.#admission.judge(message, this.#setup.message.manifestHash);
     if (refusal !== null) return this.#refuse(remote, refusal.code, refusal.why);
-    const isNew = remote.admit(message);
+    const isNew = remote.admit(message, this.#options.clock.nowMs());
     if (isNew && remote.row !== null) this.#options.onEvent({ type: 'worker-joined', worker: remote.row });
-    this.#mailbox.post({ type: 'ready', worker: remote.worker });
+    this.#mailbox.post({ type: 'ready', worker: remote.worker, canaryMs: null });
   }
 
   #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {

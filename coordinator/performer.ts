@@ -1,9 +1,11 @@
 import { assertNever, invariant } from '../shared/errors.js';
-import type { ShardRange } from '../shared/tree.js';
 import type { ActiveRound, ShardResult } from './active-round.js';
 import type { ConductorOptions } from './conductor-options.js';
+import { nameOfRound, nameOfShards, nameOfWorkers } from './core/describe.js';
+import { sizeOf } from './core/round.js';
 import type { RunEffect, StopCause } from './core/run.js';
 import { errorOf } from './core/stop-error.js';
+import { FaultCounts } from './fault-counts.js';
 import type { ReadyGate } from './ready-gate.js';
 import type { RemoteWorker } from './server/remote-worker.js';
 import type { Roster } from './server/roster.js';
@@ -11,15 +13,19 @@ import type { Roster } from './server/roster.js';
 export interface PerformerOptions extends Pick<ConductorOptions, 'clock'> {
   readonly roster: Roster;
   readonly gate: ReadyGate;
+  readonly warn: (message: string) => void;
+  /** Sends a worker away that broke the rules, and takes it out. */
+  readonly refuse: (remote: RemoteWorker, code: 'not_assigned' | 'wrong_result', why: string) => void;
   /** A worker that was sent away is gone. */
   readonly onGone: (remote: RemoteWorker, reason: string) => void;
 }
 
 /** Carries out what the core decides: orders, sums, rejections, evictions. It holds the round in flight. */
 export class Performer {
+  readonly counts = new FaultCounts();
   readonly #options: PerformerOptions;
+  readonly #warned = new Set<string>();
   #active: ActiveRound | null = null;
-  #shardsRecomputed = 0;
 
   constructor(options: PerformerOptions) {
     this.#options = options;
@@ -30,11 +36,6 @@ export class Performer {
     return this.#active;
   }
 
-  /** Shards that were assigned again because the worker that held them was lost. */
-  get shardsRecomputed(): number {
-    return this.#shardsRecomputed;
-  }
-
   begin(active: ActiveRound): void {
     invariant(this.#active === null, 'two rounds at a time');
     this.#active = active;
@@ -42,25 +43,48 @@ export class Performer {
 
   /** @param incoming what the worker's message carried, where the effect is due to one */
   perform(effect: RunEffect, incoming: ShardResult | null): void {
-    const { roster, clock, onGone } = this.#options;
+    const { roster, clock } = this.#options;
     switch (effect.type) {
       case 'compute':
+        this.counts.order(effect.why, sizeOf(effect.range));
         return this.#round.order(roster.of(effect.worker), effect.range, clock);
+      case 'credit':
+        invariant(incoming !== null, 'credited what did not come');
+        return roster.of(effect.worker).credit(effect.range, incoming.computeMs, clock.nowMs());
+      case 'keep':
+        invariant(incoming !== null, 'kept what did not come');
+        return this.#round.keep(effect.worker, effect.range, incoming);
       case 'accept':
-        invariant(incoming !== null, 'accepted what did not come');
-        return this.#accept(roster.of(effect.worker), effect.range, incoming);
-      case 'reject':
-        return roster.of(effect.worker).reject(effect.code);
+        return this.#round.accept(effect.worker, effect.range, incoming, clock);
+      case 'restart':
+        return this.#round.restart();
+      case 'reject': {
+        const remote = roster.of(effect.worker);
+        if (remote.reject(effect.code)) return;
+        return this.#options.refuse(remote, 'not_assigned', 'it goes on sending what nobody asked it for');
+      }
       case 'complete':
         return this.#finish();
       case 'recompute':
-        this.#shardsRecomputed += effect.shards;
+        this.counts.recomputed += effect.shards;
         return;
+      case 'disagreement': {
+        this.counts.disagreements += 1;
+        const { spec, range } = effect.unit;
+        const who = nameOfWorkers(effect.workers);
+        return this.#options.warn(
+          `${who} gave other bits for ${nameOfShards(range)} of ${nameOfRound(spec)} than each other`,
+        );
+      }
+      case 'unconfirmed':
+        return this.#warnUnconfirmed(effect);
       case 'evict': {
         const remote = roster.of(effect.worker);
         remote.close('silent', effect.reason);
-        return onGone(remote, effect.reason);
+        return this.#options.onGone(remote, effect.reason);
       }
+      case 'exclude':
+        return this.#exclude(effect);
       case 'stop':
         return this.#stop(effect.cause);
       default:
@@ -73,9 +97,30 @@ export class Performer {
     return this.#active;
   }
 
-  #accept(remote: RemoteWorker, range: ShardRange, result: ShardResult): void {
-    remote.credit(range.hi - range.lo, result.computeMs);
-    this.#round.accept(remote.worker, range, result, this.#options.clock);
+  #exclude({ worker, unit, by }: Extract<RunEffect, { type: 'exclude' }>): void {
+    const remote = this.#options.roster.of(worker);
+    const { spec, range } = unit;
+    const { step } = spec;
+    const what = `${nameOfShards(range)} of ${nameOfRound(spec)}`;
+    this.counts.excluded.push({ worker, host: remote.row?.host ?? remote.address, step, shard: range.lo });
+    const why = `it computed other bits for ${what} than ${nameOfWorkers(by)}, which agree; what it sent before this step stays in the run`;
+    this.#options.refuse(remote, 'wrong_result', why);
+  }
+
+  #warnUnconfirmed({ worker, unit, finite }: Extract<RunEffect, { type: 'unconfirmed' }>): void {
+    const { spec, range } = unit;
+    if (!finite) {
+      const what = `${nameOfShards(range)} of ${nameOfRound(spec)}`;
+      return this.#options.warn(
+        `worker ${worker} gave NaN or Inf for ${what}, and no other worker can check it`,
+      );
+    }
+    // A run with one worker would say so at every step.
+    if (this.#warned.has('audit')) return;
+    this.#warned.add('audit');
+    this.#options.warn(
+      `${nameOfShards(range)} of ${nameOfRound(spec)} was to be computed twice, but no other worker can; so it is with all shards until there is one`,
+    );
   }
 
   #finish(): void {
@@ -87,7 +132,7 @@ export class Performer {
 
   #stop(cause: StopCause): void {
     for (const remote of this.#options.roster.here) remote.close('failed', cause.message);
-    const error = errorOf(cause);
+    const error = errorOf(this.#active?.locate(cause) ?? cause);
     this.#options.gate.fail(error);
     this.#active?.fail(error);
     this.#active = null;

@@ -3,6 +3,7 @@ import type { Fingerprint } from '../shared/fingerprint.js';
 import { version } from '../shared/version.js';
 import { weightsSha256 } from './checkpoint/hashes.js';
 import type { Conductor } from './conductor.js';
+import type { ExcludedWorker } from './fault-counts.js';
 import type { StepSummary } from './loop/step-timings.js';
 import type { TrainingOutcome } from './loop/trainer.js';
 import type { TrainingPlan } from './loop/training-plan.js';
@@ -17,6 +18,9 @@ export interface ReportedWorker {
   readonly threads: number;
   readonly shardsComputed: number;
   readonly computeSeconds: number;
+  /** It had shards to compute and waited for orders and data, or they for the network. */
+  readonly networkSeconds: number;
+  readonly idleSeconds: number;
   /** Why it left before the end, or null. */
   readonly lost: string | null;
 }
@@ -39,8 +43,19 @@ export interface RunReport {
   /** Of this start alone, like the counts and times below. */
   readonly resumedAtStep: number | null;
   readonly shardsComputed: number;
-  /** Shards assigned again because the worker that held them was lost. */
+  /**
+   * Shards ordered again because those who held them were lost or excluded. `shardsComputed` is at most the present
+   * shards of all rounds plus this and the next two.
+   */
   readonly shardsRecomputed: number;
+  /** Shards ordered from another worker as well because whoever had them took too long. */
+  readonly shardsDuplicated: number;
+  /** Shards ordered once more so that the results are compared. */
+  readonly shardsAudited: number;
+  /** Units for which two workers gave other bits. */
+  readonly disagreements: number;
+  /** Workers that computed wrong numbers, and where they were found out; steps count from 1. */
+  readonly excluded: readonly ExcludedWorker[];
   readonly samplesPerSecond: number;
   /** Milliseconds per step. */
   readonly stepMs: StepSummary;
@@ -61,6 +76,7 @@ export function reportOf(plan: TrainingPlan, outcome: TrainingOutcome, conductor
   const { state, seed, shards, source, runId, checkpoints, resume } = plan;
   const { position, seconds, samplesTrained, timings, history } = outcome;
   const tallies = conductor.tallies();
+  const { counts } = conductor;
   return {
     runId,
     cause: outcome.cause,
@@ -74,14 +90,20 @@ export function reportOf(plan: TrainingPlan, outcome: TrainingOutcome, conductor
     samplesSeen: position.samplesSeen,
     resumedAtStep: resume?.run.step ?? null,
     shardsComputed: tallies.reduce((sum, { shardsComputed }) => sum + shardsComputed, 0),
-    shardsRecomputed: conductor.shardsRecomputed,
+    shardsRecomputed: counts.recomputed,
+    shardsDuplicated: counts.duplicated,
+    shardsAudited: counts.audited,
+    disagreements: counts.disagreements,
+    excluded: counts.excluded.map(({ step, ...rest }) => ({ ...rest, step: step + 1 })),
     samplesPerSecond: seconds === 0 ? 0 : samplesTrained / seconds,
     stepMs: timings.summary(),
     history: history.history,
-    workers: tallies.map(({ row, shardsComputed, computeMs, lost }) => ({
+    workers: tallies.map(({ row, shardsComputed, hours, lost }) => ({
       ...row,
       shardsComputed,
-      computeSeconds: computeMs / 1_000,
+      computeSeconds: hours.computeMs / 1_000,
+      networkSeconds: hours.networkMs / 1_000,
+      idleSeconds: hours.idleMs / 1_000,
       lost,
     })),
     faults: tallies.flatMap(({ row, lost }) => (lost === null ? [] : [{ worker: row.worker, reason: lost }])),

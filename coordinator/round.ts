@@ -6,6 +6,7 @@ import type { RoundSpec } from './core/round.js';
 import type { WorkerRow } from './events.js';
 import type { ResultShape } from './server/incoming.js';
 import type { RoundData } from './server/round-data.js';
+import type { Hours } from './server/working-hours.js';
 
 /** What workers are told to build, and what their results must look like. */
 export interface ProgramSetup {
@@ -13,21 +14,23 @@ export interface ProgramSetup {
   readonly resultShape: ResultShape;
 }
 
-/** float32[totalSize] that does not change while a round uses it. */
+/** float32[totalSize] that does not change while a round uses it, or while it is lent. */
 export interface WeightsVersion {
   readonly version: number;
   readonly flat: Float32Array;
+  /** Keeps `flat` as it is until what it gives is called: a worker may get it later than others end the round. */
+  lend(): () => void;
 }
 
 /** A batch to be computed; its data can be sent ahead, before the weights are known. */
 export interface RoundPlan {
   readonly spec: RoundSpec;
-  /** Global step the shards' seeds derive from. */
-  readonly step: number;
   readonly batchRows: number;
   /** Whether workers tell the digests of each shard's own gradient. */
   readonly digest: boolean;
   readonly data: RoundData;
+  /** Which rows of the dataset the batch holds, in its order; null where the data does not say. */
+  readonly indices: Int32Array | null;
 }
 
 /** One round of work: a batch under one version of the weights. */
@@ -56,7 +59,7 @@ export interface RoundOutcome {
 export interface WorkerTally {
   readonly row: WorkerRow;
   readonly shardsComputed: number;
-  readonly computeMs: number;
+  readonly hours: Hours;
   /** Why it left; null while it is here. */
   readonly lost: string | null;
 }

@@ -5,124 +5,176 @@ export interface RoundSpec {
   /** Counts up over the life of a cluster; a message that names another round is stale. */
   readonly id: number;
   readonly kind: 'train' | 'evaluate' | 'predict';
+  /** Global step, or batch of an evaluation or prediction; from 0. */
+  readonly step: number;
   /** S. */
   readonly shards: number;
   /** Shards that hold samples; they are the first ones. */
   readonly present: number;
+  /** c. Shards of one kind and size take about as long as each other. */
+  readonly rowsPerShard: number;
+  /** Shards that count only when two workers have given the same bits; ascending, all of them present. */
+  readonly audited: readonly number[];
+}
+
+/** A worker that computes a unit. */
+export interface Holder {
+  readonly worker: number;
+  readonly sinceMs: number;
+}
+
+/** What a worker sent for a unit. */
+export interface Answer {
+  readonly worker: number;
+  /** Of the raw payload; null where nothing is to be compared with it. */
+  readonly digest: string | null;
+  readonly finite: boolean;
+}
+
+/** A subtree of shards that a worker computes and sends as one partial: what is duplicated and compared. */
+export interface Unit {
+  readonly range: ShardRange;
+  /** Who computes it now. A unit that is done may still have holders, whose answers will be compared. */
+  readonly holders: readonly Holder[];
+  /** In the order of their arrival. */
+  readonly answers: readonly Answer[];
+  /** Whose answer is in the sum; null while none is. */
+  readonly accepted: number | null;
+}
+
+export interface RoundProgress {
+  readonly spec: RoundSpec;
+  readonly startedMs: number;
+  /** In order, without overlap; shards of none are pending. */
+  readonly units: readonly Unit[];
+  /** Per present shard, how many workers were lost while they held it. */
+  readonly losses: readonly number[];
+}
+
+export function sizeOf({ lo, hi }: ShardRange): number {
+  return hi - lo;
+}
+
+export function beginRound(spec: RoundSpec, nowMs: number): RoundProgress {
+  return { spec, startedMs: nowMs, units: [], losses: new Array<number>(spec.present).fill(0) };
+}
+
+/** Maximal runs of pending shards, each within `[0, present)`. */
+export function pendingRanges({ spec, units }: RoundProgress): ShardRange[] {
+  const ranges: ShardRange[] = [];
+  let lo = 0;
+  for (const { range } of units) {
+    if (lo < range.lo) ranges.push({ lo, hi: range.lo });
+    lo = range.hi;
+  }
+  if (lo < spec.present) ranges.push({ lo, hi: spec.present });
+  return ranges;
+}
+
+export function isAudited({ audited }: RoundSpec, { lo, hi }: ShardRange): boolean {
+  return hi - lo === 1 && audited.includes(lo);
+}
+
+/** The unit of exactly this range. */
+export function unitOf(round: RoundProgress, { lo, hi }: ShardRange): Unit | undefined {
+  return round.units.find(({ range }) => range.lo === lo && range.hi === hi);
+}
+
+export function isHeldBy({ holders }: Unit, worker: number): boolean {
+  return holders.some((holder) => holder.worker === worker);
+}
+
+export function hasAnswered({ answers }: Unit, worker: number): boolean {
+  return answers.some((answer) => answer.worker === worker);
+}
+
+/** The bits that two workers agree on; null if there are none yet. */
+export function agreedDigest({ answers }: Unit): string | null {
+  const seen = new Set<string>();
+  for (const { digest } of answers) {
+    if (digest === null) continue;
+    if (seen.has(digest)) return digest;
+    seen.add(digest);
+  }
+  return null;
+}
+
+/** Whether workers differ about a unit and no third has decided. */
+export function isDisputed(unit: Unit): boolean {
+  return unit.answers.length > 1 && agreedDigest(unit) === null;
+}
+
+export function isDone(unit: Unit): boolean {
+  return unit.accepted !== null && !isDisputed(unit);
+}
+
+export function isComplete(round: RoundProgress): boolean {
+  return pendingRanges(round).length === 0 && round.units.every(isDone);
+}
+
+/** Gives `range` to a worker: units of it that exist already have one holder more. */
+export function withHolder(
+  round: RoundProgress,
+  worker: number,
+  range: ShardRange,
+  nowMs: number,
+): RoundProgress {
+  const holder = { worker, sinceMs: nowMs };
+  const given = subtreesOf(range, round.spec.shards).map((part): Unit => {
+    const old = unitOf(round, part) ?? { range: part, holders: [], answers: [], accepted: null };
+    return { ...old, holders: [...old.holders, holder] };
+  });
+  const others = round.units.filter((unit) => unit.range.hi <= range.lo || range.hi <= unit.range.lo);
+  return { ...round, units: [...others, ...given].sort((a, b) => a.range.lo - b.range.lo) };
+}
+
+export function withUnit(round: RoundProgress, unit: Unit): RoundProgress {
+  return {
+    ...round,
+    units: round.units.map((old) => (old.range.lo === unit.range.lo ? unit : old)),
+  };
+}
+
+/** Takes back what a lost worker held; shards that nobody else computes are pending again and remember the loss. */
+export function withoutWorker(round: RoundProgress, worker: number): RoundProgress {
+  const losses = [...round.losses];
+  const units = round.units.map((unit): Unit => {
+    if (!isHeldBy(unit, worker)) return unit;
+    if (unit.accepted === null) {
+      for (let shard = unit.range.lo; shard < unit.range.hi; shard++) losses[shard] += 1;
+    }
+    return { ...unit, holders: unit.holders.filter((holder) => holder.worker !== worker) };
+  });
+  return { ...round, losses, units: units.filter(isTaken) };
+}
+
+/** Whether anything came of a unit, or will. What nobody computes and nobody has computed is pending. */
+export function isTaken({ holders, answers, accepted }: Unit): boolean {
+  return holders.length > 0 || answers.length > 0 || accepted !== null;
 }
 
 /** Where one shard stands. */
 export type ShardStatus =
   | { readonly status: 'pending' }
-  | { readonly status: 'assigned'; readonly worker: number; readonly sinceMs: number }
+  | { readonly status: 'assigned'; readonly holders: readonly Holder[] }
+  /** Its answer is in, and another must confirm it first. */
+  | {
+      readonly status: 'unconfirmed';
+      readonly answers: readonly Answer[];
+      readonly holders: readonly Holder[];
+    }
   | { readonly status: 'done'; readonly worker: number };
 
-export interface RoundProgress {
-  readonly spec: RoundSpec;
-  readonly startedMs: number;
-  /** One per present shard. */
-  readonly statuses: readonly ShardStatus[];
-  /** Per present shard, how many workers were lost while they held it. */
-  readonly losses: readonly number[];
+/** One per present shard. */
+export function shardStatuses(round: RoundProgress): ShardStatus[] {
+  const statuses = new Array<ShardStatus>(round.spec.present).fill({ status: 'pending' });
+  for (const unit of round.units) statuses.fill(statusOf(unit), unit.range.lo, unit.range.hi);
+  return statuses;
 }
 
-export function beginRound(spec: RoundSpec, nowMs: number): RoundProgress {
-  return {
-    spec,
-    startedMs: nowMs,
-    statuses: Array.from({ length: spec.present }, () => ({ status: 'pending' as const })),
-    losses: new Array<number>(spec.present).fill(0),
-  };
-}
-
-/**
- * Cuts `[0, present)` into one contiguous range per worker, as even as it goes, so that whole subtrees are
- * summed where they are computed. The remainder moves around with the round's id: over many rounds every
- * worker gets its fair share.
- */
-export function splitShards(
-  present: number,
-  workers: readonly number[],
-  roundId: number,
-): Map<number, ShardRange> {
-  const ranges = new Map<number, ShardRange>();
-  const count = workers.length;
-  const base = Math.floor(present / count);
-  const extra = present % count;
-  let lo = 0;
-  for (let i = 0; i < count; i++) {
-    const takesExtra = (i + count - (roundId % count)) % count < extra;
-    const hi = lo + base + (takesExtra ? 1 : 0);
-    if (hi > lo) ranges.set(workers[i], { lo, hi });
-    lo = hi;
-  }
-  return ranges;
-}
-
-/** Maximal runs of pending shards, each within `[0, present)`. */
-export function pendingRanges(round: RoundProgress): ShardRange[] {
-  const ranges: ShardRange[] = [];
-  round.statuses.forEach(({ status }, shard) => {
-    if (status !== 'pending') return;
-    const last = ranges.at(-1);
-    if (last !== undefined && last.hi === shard) ranges[ranges.length - 1] = { lo: last.lo, hi: shard + 1 };
-    else ranges.push({ lo: shard, hi: shard + 1 });
-  });
-  return ranges;
-}
-
-/** Deals pending shards to idle workers: contiguous, even, first come first. */
-export function dealPending(
-  round: RoundProgress,
-  idle: readonly number[],
-): { worker: number; range: ShardRange }[] {
-  const pending = pendingRanges(round);
-  const total = pending.reduce((sum, { lo, hi }) => sum + hi - lo, 0);
-  const dealt: { worker: number; range: ShardRange }[] = [];
-  if (idle.length === 0 || total === 0) return dealt;
-  const quotas = splitShards(total, idle, round.spec.id);
-  let [next, ...rest] = pending;
-  for (const worker of idle) {
-    const quota = quotas.get(worker);
-    let left = quota === undefined ? 0 : quota.hi - quota.lo;
-    while (left > 0) {
-      const take = Math.min(left, next.hi - next.lo);
-      dealt.push({ worker, range: { lo: next.lo, hi: next.lo + take } });
-      left -= take;
-      if (next.lo + take < next.hi) next = { lo: next.lo + take, hi: next.hi };
-      else if (rest.length > 0) [next, ...rest] = rest;
-    }
-  }
-  return dealt;
-}
-
-export function withStatus(round: RoundProgress, range: ShardRange, status: ShardStatus): RoundProgress {
-  return {
-    ...round,
-    statuses: round.statuses.map((old, shard) => (shard >= range.lo && shard < range.hi ? status : old)),
-  };
-}
-
-/** Takes back what a lost worker held; its shards are pending again and remember the loss. */
-export function withoutWorker(round: RoundProgress, worker: number): RoundProgress {
-  const held = round.statuses.map((status) => status.status === 'assigned' && status.worker === worker);
-  return {
-    ...round,
-    statuses: round.statuses.map((status, shard) => (held[shard] ? { status: 'pending' } : status)),
-    losses: round.losses.map((losses, shard) => losses + (held[shard] ? 1 : 0)),
-  };
-}
-
-export function isComplete(round: RoundProgress): boolean {
-  return round.statuses.every(({ status }) => status === 'done');
-}
-
-/** Whether `worker` holds every present shard of `range`, and `range` is a part it would send. */
-export function holds(round: RoundProgress, worker: number, range: ShardRange): boolean {
-  for (let shard = range.lo; shard < range.hi; shard++) {
-    const status = round.statuses[shard];
-    if (status === undefined || status.status !== 'assigned' || status.worker !== worker) return false;
-  }
-  const [first, ...others] = subtreesOf(range, round.spec.shards);
-  return others.length === 0 && first !== undefined && first.lo === range.lo && first.hi === range.hi;
+function statusOf(unit: Unit): ShardStatus {
+  const { accepted, answers, holders } = unit;
+  if (accepted !== null && isDone(unit)) return { status: 'done', worker: accepted };
+  if (answers.length > 0) return { status: 'unconfirmed', answers, holders };
+  return { status: 'assigned', holders };
 }

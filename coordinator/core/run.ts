@@ -1,133 +1,65 @@
-import { assertNever, type ErrorCode } from '../../shared/errors.js';
-import type { ShardRange } from '../../shared/tree.js';
+import { assertNever } from '../../shared/errors.js';
+import { giveUpConfirming, takeAnswer } from './answer.js';
+import { deal, give, withTurns } from './deal.js';
+import { nameOfRound } from './describe.js';
+import { beginRound, isComplete, type RoundSpec, sizeOf, withoutWorker } from './round.js';
 import {
-  beginRound,
-  dealPending,
-  holds,
-  isComplete,
-  type RoundProgress,
-  type RoundSpec,
-  splitShards,
-  withoutWorker,
-  withStatus,
-} from './round.js';
+  candidates,
+  type Debt,
+  type Member,
+  type RunEffect,
+  type RunInput,
+  type RunLimits,
+  type Running,
+  type RunState,
+  stop,
+  type Transition,
+  type Working,
+} from './run-state.js';
+import { splitRound } from './split.js';
+import { overdue, withLate, withTick } from './watch.js';
 
-/** A worker as the run sees it. Numbers are never reused, so a number names one incarnation. */
-export interface Member {
-  readonly worker: number;
-  /** `joined`: nothing to prepare yet. `preparing`: it builds its program. `ready`: it can compute. */
-  readonly phase: 'joined' | 'preparing' | 'ready';
-  /** When it entered its phase. */
-  readonly sinceMs: number;
-  readonly lastHeardMs: number;
-}
-
-export interface RunLimits {
-  /** A worker that says nothing for so long is lost. */
-  readonly silenceMs: number;
-  /** A worker that takes longer to load its backend and build its program is lost. */
-  readonly prepareMs: number;
-  /** With no worker ready, or preparing, for so long, the run stops. */
-  readonly withoutWorkersMs: number;
-  /** A shard that was held by so many lost workers stops the run. */
-  readonly lossesPerShard: number;
-}
-
-export const defaultLimits: RunLimits = {
-  silenceMs: 30_000,
-  prepareMs: 120_000,
-  withoutWorkersMs: 60_000,
-  lossesPerShard: 5,
-};
-
-export type StopCause = { readonly code: ErrorCode; readonly message: string; readonly hint: string };
-
-interface Membership {
-  readonly members: ReadonlyMap<number, Member>;
-  readonly lastTickMs: number;
-  /** Since when no worker has been ready; null while one is. */
-  readonly withoutWorkersSinceMs: number | null;
-}
-
-/** The decisions of a run: who is a member, and who computes which shard. */
-export type RunState =
-  | (Membership & { readonly phase: 'idle' })
-  | (Membership & { readonly phase: 'working'; readonly round: RoundProgress })
-  | { readonly phase: 'stopped'; readonly cause: StopCause };
-
-export type RunInput =
-  | { readonly type: 'joined'; readonly worker: number }
-  /** The worker was told what program to build. */
-  | { readonly type: 'preparing'; readonly worker: number }
-  | { readonly type: 'ready'; readonly worker: number }
-  | { readonly type: 'heard'; readonly worker: number }
-  | { readonly type: 'left'; readonly worker: number; readonly reason: string }
-  | { readonly type: 'begin'; readonly round: RoundSpec }
-  | {
-      readonly type: 'partial';
-      readonly worker: number;
-      readonly roundId: number;
-      readonly range: ShardRange;
-    }
-  /** Nothing can go on: a worker met an error that others would meet as well, or no worker can come any more. */
-  | { readonly type: 'failed'; readonly cause: StopCause }
-  | { readonly type: 'tick' };
-
-export type RunEffect =
-  /** Send weights if it lacks them, the data of the shards if it lacks them, and the order to compute. */
-  | {
-      readonly type: 'compute';
-      readonly worker: number;
-      readonly roundId: number;
-      readonly range: ShardRange;
-    }
-  | { readonly type: 'accept'; readonly worker: number; readonly range: ShardRange }
-  | { readonly type: 'reject'; readonly worker: number; readonly code: 'stale_step' | 'not_assigned' }
-  | { readonly type: 'complete'; readonly roundId: number }
-  /** Shards that a lost worker held and that others must compute now. */
-  | { readonly type: 'recompute'; readonly shards: number }
-  | { readonly type: 'evict'; readonly worker: number; readonly reason: string }
-  | { readonly type: 'stop'; readonly cause: StopCause };
-
-export type Transition = readonly [RunState, readonly RunEffect[]];
-
-export function initialState(nowMs: number): RunState {
-  return { phase: 'idle', members: new Map(), lastTickMs: nowMs, withoutWorkersSinceMs: nowMs };
-}
-
-export function readyWorkers(state: RunState): number[] {
-  if (state.phase === 'stopped') return [];
-  return [...state.members.values()]
-    .filter((member) => member.phase === 'ready')
-    .map((member) => member.worker);
-}
+export {
+  candidates,
+  defaultLimits,
+  initialState,
+  type Member,
+  type RunEffect,
+  type RunInput,
+  type RunLimits,
+  type RunState,
+  readyWorkers,
+  type StopCause,
+  type Transition,
+} from './run-state.js';
 
 /** The whole decision: total, pure, the same for the same arguments. */
 export function transition(state: RunState, input: RunInput, nowMs: number, limits: RunLimits): Transition {
   if (state.phase === 'stopped') return [state, []];
   switch (input.type) {
     case 'joined':
-    case 'preparing': {
-      const member = { worker: input.worker, phase: input.type, sinceMs: nowMs, lastHeardMs: nowMs };
-      return [withMember(state, member, nowMs), []];
-    }
+    case 'preparing':
+      return [withNewcomer(state, input.worker, input.type, nowMs), []];
     case 'ready': {
       const member = state.members.get(input.worker);
       if (member === undefined) return [state, []];
-      const ready = { ...member, phase: 'ready' as const, sinceMs: nowMs, lastHeardMs: nowMs };
-      return assign(withMember(state, ready, nowMs), nowMs);
+      const { canaryMs } = input;
+      const ready = { ...member, phase: 'ready' as const, sinceMs: nowMs, lastHeardMs: nowMs, canaryMs };
+      return proceed(withMember(state, ready, nowMs), nowMs);
     }
-    case 'heard': {
-      const member = state.members.get(input.worker);
-      if (member === undefined) return [state, []];
-      return [withMember(state, { ...member, lastHeardMs: nowMs }, nowMs), []];
-    }
+    case 'heard':
+      return [withHeard(state, input.worker, nowMs), []];
     case 'left':
       return lose(state, [input.worker], nowMs, limits);
     case 'begin':
       return begin(state, input.round, nowMs);
-    case 'partial':
-      return partial(state, input.worker, input.roundId, input.range, nowMs);
+    case 'partial': {
+      const { worker, digest, finite } = input;
+      if (!state.members.has(worker)) return [state, []];
+      const heard = withHeard(state, worker, nowMs);
+      const [next, effects] = takeAnswer(heard, input, { worker, digest, finite }, nowMs);
+      return followedBy([next, effects], (running) => proceed(running, nowMs));
+    }
     case 'failed':
       return stop(input.cause);
     case 'tick':
@@ -137,7 +69,32 @@ export function transition(state: RunState, input: RunInput, nowMs: number, limi
   }
 }
 
-type Running = Exclude<RunState, { phase: 'stopped' }>;
+/** Goes on from a transition, unless that stopped the run. */
+function followedBy([state, effects]: Transition, next: (state: Running) => Transition): Transition {
+  if (state.phase === 'stopped') return [state, effects];
+  const [following, more] = next(state);
+  return [following, [...effects, ...more]];
+}
+
+/** Everything that a worker had to do before it builds another program is void. */
+function withNewcomer(state: Running, worker: number, phase: 'joined' | 'preparing', nowMs: number): Running {
+  const member: Member = {
+    worker,
+    phase,
+    sinceMs: nowMs,
+    lastHeardMs: nowMs,
+    canaryMs: null,
+    turnMs: nowMs,
+    lateSinceMs: null,
+  };
+  const debts = state.debts.filter((debt) => debt.worker !== worker);
+  return withMember({ ...state, debts }, member, nowMs);
+}
+
+function withHeard(state: Running, worker: number, nowMs: number): Running {
+  const member = state.members.get(worker);
+  return member === undefined ? state : withMember(state, { ...member, lastHeardMs: nowMs }, nowMs);
+}
 
 function withMember(state: Running, member: Member, nowMs: number): Running {
   return withMembers(state, new Map(state.members).set(member.worker, member), nowMs);
@@ -149,42 +106,39 @@ function withMembers(state: Running, members: ReadonlyMap<number, Member>, nowMs
   return { ...state, members, withoutWorkersSinceMs };
 }
 
-function stop(cause: StopCause): Transition {
-  return [{ phase: 'stopped', cause }, [{ type: 'stop', cause }]];
-}
-
 function begin(state: Running, spec: RoundSpec, nowMs: number): Transition {
-  const workers = readyWorkers(state);
+  const workers = candidates(state);
   const withoutWorkersSinceMs = workers.length === 0 ? nowMs : null;
-  const working = {
+  const working: Working = {
     ...state,
-    phase: 'working' as const,
+    phase: 'working',
     withoutWorkersSinceMs,
     round: beginRound(spec, nowMs),
   };
   if (workers.length === 0) return [working, []];
-  let { round } = working;
-  const effects: RunEffect[] = [];
-  for (const [worker, range] of splitShards(spec.present, workers, spec.id)) {
-    round = withStatus(round, range, { status: 'assigned', worker, sinceMs: nowMs });
-    effects.push({ type: 'compute', worker, roundId: spec.id, range });
-  }
-  return [{ ...working, round }, effects];
+  const [round, effects] = give(working.round, splitRound(spec, workers), nowMs);
+  return [{ ...withTurns(working, effects, nowMs), round }, effects];
 }
 
-/** Gives pending shards to workers that hold none. */
-function assign(state: Running, nowMs: number): Transition {
+/** What follows from where the round stands: it is complete, or workers that have nothing to do are given something. */
+function proceed(state: Running, nowMs: number): Transition {
   if (state.phase !== 'working') return [state, []];
-  const busy = new Set<number>();
-  for (const status of state.round.statuses) if (status.status === 'assigned') busy.add(status.worker);
-  const idle = readyWorkers(state).filter((worker) => !busy.has(worker));
-  let { round } = state;
-  const effects: RunEffect[] = [];
-  for (const { worker, range } of dealPending(round, idle)) {
-    round = withStatus(round, range, { status: 'assigned', worker, sinceMs: nowMs });
-    effects.push({ type: 'compute', worker, roundId: round.spec.id, range });
-  }
-  return [{ ...state, round }, effects];
+  return followedBy(giveUpConfirming(state), (running) => {
+    if (running.phase !== 'working') return [running, []];
+    return isComplete(running.round) ? complete(running) : deal(running, nowMs);
+  });
+}
+
+function complete({ round, ...membership }: Working): Transition {
+  const { spec, units } = round;
+  const debts = units.flatMap(({ range, holders, answers, accepted }): Debt[] => {
+    const answer = answers.find(({ worker }) => worker === accepted);
+    return answer === undefined
+      ? []
+      : holders.map(({ worker }) => ({ worker, spec, range, accepted: answer }));
+  });
+  const idle = { ...membership, phase: 'idle' as const, debts: [...membership.debts, ...debts] };
+  return [idle, [{ type: 'complete', roundId: spec.id }]];
 }
 
 /** Takes workers out, all of them before their shards go to others. */
@@ -193,57 +147,36 @@ function lose(state: Running, workers: readonly number[], nowMs: number, limits:
   if (lost.length === 0) return [state, []];
   const members = new Map(state.members);
   for (const worker of lost) members.delete(worker);
-  const without = withMembers(state, members, nowMs);
+  const debts = state.debts.filter(({ worker }) => !lost.includes(worker));
+  const without = withMembers({ ...state, debts }, members, nowMs);
   if (without.phase !== 'working') return [without, []];
   const round = lost.reduce(withoutWorker, without.round);
   const deadly = round.losses.findIndex((losses) => losses >= limits.lossesPerShard);
   if (deadly >= 0) {
+    const { spec } = round;
     return stop({
       code: 'WORKER_FAILED',
-      message: `shard ${deadly} of round ${round.spec.id} was held by ${round.losses[deadly]} workers when they were lost`,
+      message: `shard ${deadly} of ${nameOfRound(spec)} was held by ${round.losses[deadly]} workers when they were lost`,
       hint: 'Something in this shard ends every worker that takes it: look at the worker logs, or raise --shards if memory ran out.',
+      at: { spec, shard: deadly },
     });
   }
-  const shards = without.round.statuses.filter(
-    (old, i) => old.status === 'assigned' && round.statuses[i].status === 'pending',
-  ).length;
-  const [next, effects] = assign({ ...without, round }, nowMs);
-  return [next, shards === 0 ? effects : [{ type: 'recompute', shards }, ...effects]];
-}
-
-function partial(
-  state: Running,
-  worker: number,
-  roundId: number,
-  range: ShardRange,
-  nowMs: number,
-): Transition {
-  const member = state.members.get(worker);
-  if (member === undefined) return [state, []];
-  const heard = withMember(state, { ...member, lastHeardMs: nowMs }, nowMs);
-  if (heard.phase !== 'working' || heard.round.spec.id !== roundId) {
-    return [heard, [{ type: 'reject', worker, code: 'stale_step' }]];
-  }
-  if (!holds(heard.round, worker, range)) return [heard, [{ type: 'reject', worker, code: 'not_assigned' }]];
-  const round = withStatus(heard.round, range, { status: 'done', worker });
-  const accept: RunEffect = { type: 'accept', worker, range };
-  if (isComplete(round)) {
-    const { members, lastTickMs, withoutWorkersSinceMs } = heard;
-    const idle = { phase: 'idle' as const, members, lastTickMs, withoutWorkersSinceMs };
-    return [idle, [accept, { type: 'complete', roundId }]];
-  }
-  const [next, effects] = assign({ ...heard, round }, nowMs);
-  return [next, [accept, ...effects]];
+  const before = without.round.units.reduce((sum, { range }) => sum + sizeOf(range), 0);
+  const shards = before - round.units.reduce((sum, { range }) => sum + sizeOf(range), 0);
+  const recompute: RunEffect[] = shards === 0 ? [] : [{ type: 'recompute', shards }];
+  return followedBy([{ ...without, round }, recompute], (running) => proceed(running, nowMs));
 }
 
 function tick(state: Running, nowMs: number, limits: RunLimits): Transition {
-  const ticked = withTick(state, nowMs, limits);
+  const ticked = withLate(withTick(state, nowMs, limits), nowMs, limits);
   const evictions = [...ticked.members.values()].flatMap((member) => {
-    const reason = overdue(member, nowMs, limits);
+    const reason = overdue(ticked, member, nowMs, limits);
     return reason === null ? [] : [{ type: 'evict' as const, worker: member.worker, reason }];
   });
   const evicted = evictions.map(({ worker }) => worker);
-  const [current, others] = lose(ticked, evicted, nowMs, limits);
+  const [current, others] = followedBy(lose(ticked, evicted, nowMs, limits), (running) =>
+    proceed(running, nowMs),
+  );
   const effects = [...evictions, ...others];
   if (current.phase !== 'working' || current.withoutWorkersSinceMs === null) return [current, effects];
   // Preparing has a deadline of its own.
@@ -256,38 +189,4 @@ function tick(state: Running, nowMs: number, limits: RunLimits): Transition {
     hint: 'Start workers with `lockstep worker --join URL`, or look at their logs.',
   });
   return [stopped, [...effects, ...stopEffects]];
-}
-
-/**
- * Ticks come many times within the limit of silence. If they did not, the coordinator itself was held up (by a
- * callback that computes, by a laptop's sleep): what workers said meanwhile is still to be read, so that time does
- * not count against anyone.
- */
-function withTick(state: Running, nowMs: number, limits: RunLimits): Running {
-  const heldUpMs = nowMs - state.lastTickMs;
-  if (heldUpMs < limits.silenceMs / 2) return { ...state, lastTickMs: nowMs };
-  const later = (timeMs: number): number => Math.min(nowMs, timeMs + heldUpMs);
-  const members = [...state.members].map(([worker, member]): [number, Member] => [
-    worker,
-    { ...member, sinceMs: later(member.sinceMs), lastHeardMs: later(member.lastHeardMs) },
-  ]);
-  const { withoutWorkersSinceMs: sinceMs } = state;
-  return {
-    ...state,
-    members: new Map(members),
-    lastTickMs: nowMs,
-    withoutWorkersSinceMs: sinceMs === null ? null : later(sinceMs),
-  };
-}
-
-function overdue(member: Member, nowMs: number, limits: RunLimits): string | null {
-  // Its heartbeats begin with the first program.
-  if (member.phase === 'joined') return null;
-  const silentMs = nowMs - member.lastHeardMs;
-  if (silentMs >= limits.silenceMs) return `silent for ${(silentMs / 1000).toFixed(1)} s`;
-  const preparingMs = nowMs - member.sinceMs;
-  if (member.phase === 'preparing' && preparingMs >= limits.prepareMs) {
-    return `not ready after ${(preparingMs / 1000).toFixed(0)} s of preparing`;
-  }
-  return null;
 }

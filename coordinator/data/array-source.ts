@@ -58,7 +58,7 @@ export function arraySource(
           );
         }
         row += indices.length;
-        yield { batch, rows: indices.length, cursor: { rows: row, of: length } };
+        yield { batch, rows: indices.length, indices, cursor: { rows: row, of: length } };
       }
     },
   };

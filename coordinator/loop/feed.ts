@@ -11,6 +11,8 @@ export interface FeedOptions {
   readonly firstStep: number;
   /** Whether workers tell the digest of each shard's gradient. Default false. */
   readonly digest?: boolean;
+  /** Which of the present shards of a step two workers must agree on. Default none. */
+  readonly auditedShards?: (step: number, present: number) => readonly number[];
   /** Checks a batch and completes it (class weights) before it is sent. */
   readonly prepare: (batch: Batch) => Batch;
 }
@@ -30,17 +32,21 @@ export interface Turn {
 export async function* feed(
   conductor: Conductor,
   batches: AsyncIterable<TrainingBatch>,
-  { kind, batchSize, shards, firstStep, digest = false, prepare }: FeedOptions,
+  { kind, batchSize, shards, firstStep, digest = false, auditedShards = () => [], prepare }: FeedOptions,
 ): AsyncGenerator<Turn> {
   const iterator = batches[Symbol.asyncIterator]();
   let step = firstStep;
   const fetch = async (): Promise<{ batch: TrainingBatch; plan: RoundPlan } | null> => {
     const result = await iterator.next();
     if (result.done) return null;
-    const { rows, batch } = result.value;
+    const { rows, batch, indices = null } = result.value;
     const data = new RoundData(prepare(batch), rows, batchSize, shards);
-    const spec = { id: conductor.nextRoundId(), kind, shards, present: data.plan.present };
-    return { batch: result.value, plan: { spec, step: step++, batchRows: rows, digest, data } };
+    const { present } = data.plan;
+    const rowsPerShard = Math.ceil(batchSize / shards);
+    const audited = auditedShards(step, present);
+    const spec = { id: conductor.nextRoundId(), kind, step, shards, present, rowsPerShard, audited };
+    step += 1;
+    return { batch: result.value, plan: { spec, batchRows: rows, digest, data, indices } };
   };
   const fetchAhead = async (): ReturnType<typeof fetch> => {
     const next = await fetch();

@@ -22,6 +22,8 @@ export class ModelState {
   readonly #constraints: readonly WeightConstraint[];
   #committed: Float32Array;
   #next: Float32Array;
+  /** How many connections have not yet sent a buffer out. */
+  readonly #lent = new Map<Float32Array, number>();
   #version = ++versions;
   #iteration = 0;
   #learningRate: number | null = null;
@@ -40,9 +42,21 @@ export class ModelState {
     this.#next = new Float32Array(options.flat.length);
   }
 
-  /** The committed weights; they stay as they are until the commit after the next. */
+  /** The committed weights; they stay as they are until the commit after the next, and for as long as they are lent. */
   get weights(): WeightsVersion {
-    return { version: this.#version, flat: this.#committed };
+    const flat = this.#committed;
+    return {
+      version: this.#version,
+      flat,
+      lend: () => {
+        this.#lent.set(flat, (this.#lent.get(flat) ?? 0) + 1);
+        return () => {
+          const left = (this.#lent.get(flat) ?? 0) - 1;
+          if (left > 0) this.#lent.set(flat, left);
+          else this.#lent.delete(flat);
+        };
+      },
+    };
   }
 
   /** Updates of the optimizer so far. */
@@ -89,7 +103,7 @@ export class ModelState {
         hint: 'Lower the learning rate, clip gradients (globalClipNorm), or look for extreme values in the data.',
       });
     }
-    const next = this.#next;
+    const next = this.#spare();
     next.set(this.#committed.subarray(manifest.trainableSize), manifest.trainableSize);
     this.optimizer.apply({
       manifest,
@@ -122,7 +136,7 @@ export class ModelState {
         hint: 'Give one Float32Array per weight, in the order of model.getWeights().',
       });
     }
-    this.#next.set(flatten(this.manifest, weights));
+    this.#spare().set(flatten(this.manifest, weights));
     this.#commit();
   }
 
@@ -146,10 +160,16 @@ export class ModelState {
     learningRate: number | null;
   }): void {
     this.optimizer.loadSlots(saved.slots);
-    this.#next.set(saved.flat);
+    this.#spare().set(saved.flat);
     this.#iteration = saved.iteration;
     this.#learningRate = saved.learningRate;
     this.#commit();
+  }
+
+  /** The second buffer. A worker whose line is slow may still be waiting for what it held: then another takes its place. */
+  #spare(): Float32Array {
+    if (this.#lent.has(this.#next)) this.#next = new Float32Array(this.#next.length);
+    return this.#next;
   }
 
   #commit(): void {

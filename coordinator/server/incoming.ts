@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { decodePartial } from '../../shared/protocol/partial-payload.js';
 import { decodeTensors } from '../../shared/protocol/tensor-payload.js';
 import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
@@ -50,4 +51,13 @@ export function readResult(
   return partial.moments.every(({ count }) => Number.isFinite(count) && count > 0)
     ? { partial, outputs: null, computeMs, digests }
     : null;
+}
+
+/** Of everything in a result that counts, as it came: what two workers must have in common for the same shards. */
+export function digestOfResult(
+  message: ToCoordinatorOf<'partial'> | ToCoordinatorOf<'outputs'>,
+  payload: Uint8Array,
+): string {
+  const form = message.type === 'partial' ? message.sections : message.tensors;
+  return createHash('sha256').update(JSON.stringify(form)).update(payload).digest('hex');
 }

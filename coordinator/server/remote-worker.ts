@@ -5,12 +5,16 @@ import { type RejectCode, rejections } from '../../shared/protocol/reject.js';
 import type { CoordinatorSession } from '../../shared/protocol/session.js';
 import { encodeShardData } from '../../shared/protocol/tensor-payload.js';
 import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
-import type { ShardRange } from '../../shared/tree.js';
+import { type ShardRange, subtreesOf } from '../../shared/tree.js';
 import type { WorkerRow } from '../events.js';
 import type { ProgramSetup, RoundPlan, RoundRequest, WorkerTally } from '../round.js';
 import type { ResultShape } from './incoming.js';
 import { PeerBounds } from './peer-bounds.js';
 import { shardsIn } from './round-data.js';
+import { WorkingHours } from './working-hours.js';
+
+/** A worker that is sound sends what it was asked for; only another program voids what it still computes. */
+const maxRejections = 64;
 
 /** One worker as the coordinator knows it: what it was sent, and what it has done. */
 export class RemoteWorker {
@@ -30,8 +34,9 @@ export class RemoteWorker {
   #lastBeatMs = Number.NEGATIVE_INFINITY;
   #row: WorkerRow | null = null;
   #shardsComputed = 0;
-  #computeMs = 0;
+  readonly #hours = new WorkingHours();
   #lost: string | null = null;
+  #rejections = 0;
 
   constructor(session: CoordinatorSession) {
     this.#session = session;
@@ -79,8 +84,10 @@ export class RemoteWorker {
   }
 
   /** Remembers what it said of itself. Gives whether this is the first time. */
-  admit({ pid, host, threads, fingerprint }: ToCoordinatorOf<'ready'>): boolean {
+  admit({ pid, host, threads, fingerprint }: ToCoordinatorOf<'ready'>, nowMs: number): boolean {
     const isNew = this.#row === null;
+    this.#rejections = 0;
+    this.#hours.begin(nowMs);
     const { backend, device } = fingerprint;
     this.#row = { worker: this.worker, host, pid, backend, device, threads };
     return isNew;
@@ -99,23 +106,24 @@ export class RemoteWorker {
     }
   }
 
-  /** Sends weights. @param payload float32[totalSize], lent: it stays as it is while this worker computes with it */
-  sendWeights(version: number, payload: SealedPayload): void {
+  /** Sends weights. @param payload float32[totalSize], lent until `onReleased` is called */
+  sendWeights(version: number, payload: SealedPayload, onReleased: () => void): void {
     this.#bounds.sends({ weightsBytes: payload.bytes });
-    this.#session.send({ type: 'weights', version }, payload);
+    this.#session.send({ type: 'weights', version }, payload, onReleased);
     this.#weightsVersion = version;
   }
 
   /** Orders shards, after the data that it lacks. It has been sent the weights. */
-  order(request: RoundRequest, range: ShardRange): void {
-    const { weights, spec, step, batchRows, digest, data } = request;
+  order(request: RoundRequest, range: ShardRange, nowMs: number): void {
+    const { weights, spec, batchRows, digest, data } = request;
     invariant(this.#weightsVersion === weights.version, `worker ${this.worker} lacks the weights`);
     invariant(this.#resultShape !== null, 'an order before setup');
     const rows = data.plan.rowsOf(range.hi - 1).hi - data.plan.rowsOf(range.lo).lo;
     this.#bounds.asked(this.#resultShape, { kind: spec.kind, rows, shards: range.hi - range.lo, digest });
     this.deliver(request, range);
-    this.#orderedRound = spec.id;
-    const { id: round, kind, shards } = spec;
+    this.#orderedRound = Math.max(this.#orderedRound, spec.id);
+    this.#hours.ordered(subtreesOf(range, spec.shards).length, nowMs);
+    const { id: round, kind, step, shards } = spec;
     const { version } = weights;
     this.#session.send({ type: 'compute', round, kind, version, step, batchRows, digest, shards, ...range });
   }
@@ -127,9 +135,10 @@ export class RemoteWorker {
     this.#session.send({ type: 'heartbeat' });
   }
 
-  credit(shards: number, computeMs: number): void {
-    this.#shardsComputed += shards;
-    this.#computeMs += computeMs;
+  /** It has answered for a unit. */
+  credit(range: ShardRange, computeMs: number, nowMs: number): void {
+    this.#shardsComputed += range.hi - range.lo;
+    this.#hours.answered(computeMs, nowMs);
   }
 
   /** Rounds up to this one are over. It may drop what it was sent ahead for rounds that others computed, or nobody. */
@@ -141,9 +150,11 @@ export class RemoteWorker {
     }
   }
 
-  /** Tells it that something it sent has no effect; the connection stays. */
-  reject(code: RejectCode): void {
+  /** Tells it that something it sent has no effect. Gives whether the connection can stay: nobody errs for ever. */
+  reject(code: RejectCode): boolean {
+    this.#rejections += 1;
     this.#session.send({ type: 'rejected', code, message: rejections[code] });
+    return this.#rejections < maxRejections;
   }
 
   /** Tells it why it cannot stay, and closes. */
@@ -164,12 +175,12 @@ export class RemoteWorker {
   }
 
   /** Null if it never was ready. */
-  tally(): WorkerTally | null {
+  tally(nowMs: number): WorkerTally | null {
     if (this.#row === null) return null;
     return {
       row: this.#row,
       shardsComputed: this.#shardsComputed,
-      computeMs: this.#computeMs,
+      hours: this.#hours.until(nowMs),
       lost: this.#lost,
     };
   }

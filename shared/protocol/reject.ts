@@ -28,6 +28,7 @@ export const rejections = {
   unread: 'You do not read what you are sent; too much of it is waiting.',
   failed: 'You reported an error that you cannot recover from.',
   too_many_messages: 'You sent more messages than you were asked for.',
+  wrong_result: 'You computed other bits than two other workers, which agree.',
 } as const satisfies Record<string, string>;
 
 export type RejectCode = keyof typeof rejections;

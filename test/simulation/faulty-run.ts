@@ -1,12 +1,13 @@
 import { strict as assert } from 'node:assert';
-import type { RoundSpec } from '../../coordinator/core/round.js';
+import { type RoundSpec, shardStatuses } from '../../coordinator/core/round.js';
 import {
+  candidates,
+  defaultLimits,
   initialState,
   type RunEffect,
   type RunInput,
   type RunLimits,
   type RunState,
-  readyWorkers,
   transition,
 } from '../../coordinator/core/run.js';
 import { waitingFor } from '../../coordinator/core/waiting-for.js';
@@ -19,6 +20,7 @@ import { VirtualClock } from './virtual-clock.js';
 import { type Weather, weatherOf } from './weather.js';
 
 const limits: RunLimits = {
+  ...defaultLimits,
   silenceMs: 5_000,
   prepareMs: 20_000,
   withoutWorkersMs: 60_000,
@@ -83,7 +85,8 @@ export class FaultyRun {
     this.#rounds = Array.from({ length: 1 + random.below(5) }, (_, i) => {
       // Rounds that were prepared and never begun leave gaps in the numbers.
       const id = 1 + 2 * i + random.below(2);
-      return { id, kind: 'train', shards, present: 1 + random.below(shards) };
+      const present = 1 + random.below(shards);
+      return { id, kind: 'train', step: i, shards, present, rowsPerShard: 8, audited: [] };
     });
   }
 
@@ -98,7 +101,7 @@ export class FaultyRun {
     this.#beginNext();
     while (this.#at < this.#rounds.length) {
       assert(this.#clock.advance(), 'nothing is left to happen');
-      const waiting = waitingFor(this.#state, this.#clock.nowMs());
+      const waiting = waitingFor(this.#state, this.#clock.nowMs(), limits);
       assert(this.#clock.nowMs() < deadlineMs, `still not done: ${waiting ?? 'waits for nothing'}`);
     }
     const { lost, evicted, rejected, recomputed } = this.#counts;
@@ -127,7 +130,9 @@ export class FaultyRun {
     this.#workers.push(worker);
     this.#step({ type: 'joined', worker: worker.number });
     this.#step({ type: 'preparing', worker: worker.number });
-    this.#clock.after(this.#latencyMs(), () => this.#say(worker, { type: 'ready', worker: worker.number }));
+    this.#clock.after(this.#latencyMs(), () =>
+      this.#say(worker, { type: 'ready', worker: worker.number, canaryMs: null }),
+    );
     const stop = this.#clock.every(heartbeatMs, () => {
       if (worker.phase === 'dead') stop();
       else this.#say(worker, { type: 'heard', worker: worker.number });
@@ -203,6 +208,14 @@ export class FaultyRun {
       case 'reject':
         this.#counts.rejected += 1;
         return;
+      case 'credit':
+        return;
+      case 'keep':
+      case 'restart':
+      case 'disagreement':
+      case 'unconfirmed':
+      case 'exclude':
+        return assert.fail(`${effect.type}, although every partial is right`);
       case 'recompute':
         this.#counts.recomputed += effect.shards;
         return;
@@ -236,7 +249,15 @@ export class FaultyRun {
   #send(worker: SimulatedWorker, partial: Partial): void {
     const deliver = ({ roundId, range }: Partial): void => {
       this.#clock.after(this.#latencyMs(), () =>
-        this.#say(worker, { type: 'partial', worker: worker.number, roundId, range }),
+        this.#say(worker, {
+          type: 'partial',
+          worker: worker.number,
+          roundId,
+          range,
+          // Whoever computes it, the same bits come of it.
+          digest: `${roundId}: ${range.lo}-${range.hi}`,
+          finite: true,
+        }),
       );
     };
     // A partial that is lost on the line takes the connection with it.
@@ -263,7 +284,7 @@ export class FaultyRun {
     const nowMs = this.#clock.nowMs();
     const isWorking = this.#state.phase === 'working';
     assert.equal(
-      typeof waitingFor(this.#state, nowMs),
+      typeof waitingFor(this.#state, nowMs, limits),
       isWorking ? 'string' : 'object',
       'waits without a reason',
     );
@@ -272,10 +293,11 @@ export class FaultyRun {
       'a shard was accepted twice',
     );
     if (this.#state.phase !== 'working') return;
-    const { statuses } = this.#state.round;
-    const busy = new Set(statuses.flatMap((status) => (status.status === 'assigned' ? [status.worker] : [])));
+    const { round } = this.#state;
+    const statuses = shardStatuses(round);
+    const busy = new Set(round.units.flatMap(({ holders }) => holders.map(({ worker }) => worker)));
     for (const worker of busy) assert(this.#state.members.has(worker), `lost worker ${worker} holds a shard`);
-    const idle = readyWorkers(this.#state).filter((worker) => !busy.has(worker));
+    const idle = candidates(this.#state).filter((worker) => !busy.has(worker));
     const isPending = statuses.some(({ status }) => status === 'pending');
     assert(!isPending || idle.length === 0, `a shard waits although worker ${idle[0]} is idle`);
     statuses.forEach(({ status }, shard) => {

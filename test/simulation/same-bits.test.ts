@@ -112,7 +112,7 @@ describe('a run of one job and seed', () => {
     });
     try {
       expectSameBits(await train(cluster));
-      expect(cluster.access.conductor.shardsRecomputed).toBe(2);
+      expect(cluster.access.conductor.counts.recomputed).toBe(2);
       const shards = cluster.workers.map(({ shardsComputed }) => shardsComputed);
       expect(shards[0] + shards[1]).toBe(5 * 14 + 2);
     } finally {

@@ -20,9 +20,10 @@ function round(
   kind: RoundSpec['kind'],
   onPoint?: (point: RunPoint) => void,
 ): { active: ActiveRound; outcome: Promise<RoundOutcome> } {
-  const spec = { id: 1, kind, shards: 4, present: data.plan.present };
-  const weights = { version: 1, flat: new Float32Array(1) };
-  const request = { spec, step: 5, batchRows, digest: false, data, weights };
+  const { present } = data.plan;
+  const spec = { id: 1, kind, step: 5, shards: 4, present, rowsPerShard: 2, audited: [] };
+  const weights = { version: 1, flat: new Float32Array(1), lend: () => () => {} };
+  const request = { spec, batchRows, digest: false, data, indices: null, weights };
   let active: ActiveRound | null = null;
   const outcome = new Promise<RoundOutcome>((resolve, reject) => {
     active = new ActiveRound(request, 0, { resolve, reject }, onPoint);

@@ -4,7 +4,7 @@ import type { TrainingBatch } from '../../coordinator/data/dataset.js';
 import { type FeedOptions, feed } from '../../coordinator/loop/feed.js';
 import type { RoundPlan, RoundRequest } from '../../coordinator/round.js';
 
-const weights = { version: 1, flat: new Float32Array(0) };
+const weights = { version: 1, flat: new Float32Array(0), lend: () => () => {} };
 const options: FeedOptions = {
   kind: 'train',
   batchSize: 8,
@@ -40,14 +40,14 @@ function listener(log: string[]): { conductor: Conductor; requests: RoundRequest
     nextRoundId: () => ++id,
     prefetch(plan) {
       ahead.push(plan);
-      log.push(`ahead ${plan.step}`);
+      log.push(`ahead ${plan.spec.step}`);
     },
     run(request) {
       requests.push(request);
-      log.push(`run ${request.step}`);
+      log.push(`run ${request.spec.step}`);
       return new Promise((resolve) => {
         setImmediate(() => {
-          log.push(`ran ${request.step}`);
+          log.push(`ran ${request.spec.step}`);
           resolve({
             sum: null,
             outputs: [],
@@ -88,9 +88,9 @@ describe('feeding batches', () => {
   it('cuts every batch by the rows per shard of a full one', async () => {
     const { conductor, requests } = listener([]);
     for await (const turn of feed(conductor, source([8, 3], []), options)) await turn.run(weights);
-    expect(requests.map(({ spec, step, batchRows }) => ({ ...spec, step, batchRows }))).toEqual([
-      { id: 1, kind: 'train', shards: 4, present: 4, step: 20, batchRows: 8 },
-      { id: 2, kind: 'train', shards: 4, present: 2, step: 21, batchRows: 3 },
+    expect(requests.map(({ spec, batchRows }) => ({ ...spec, batchRows }))).toEqual([
+      { id: 1, kind: 'train', shards: 4, present: 4, step: 20, rowsPerShard: 2, audited: [], batchRows: 8 },
+      { id: 2, kind: 'train', shards: 4, present: 2, step: 21, rowsPerShard: 2, audited: [], batchRows: 3 },
     ]);
     expect(requests[1].data.shard(1).x[0].shape).toEqual([1]);
   });

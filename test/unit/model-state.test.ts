@@ -61,6 +61,28 @@ describe('a step', () => {
     expect(stateOf(sgd()).weights.version).not.toBe(stateOf(sgd()).weights.version);
   });
 
+  it('leaves weights that are lent as they are, however many steps later, until they are returned', () => {
+    const state = stateOf(sgd({ learningRate: 1 }));
+    const { flat, lend } = state.weights;
+    const releases = [lend(), lend()];
+    for (let step = 0; step < 3; step++) state.step(sumOf([1, 1, 1, 1]), 0);
+    releases[0]();
+    state.step(sumOf([1, 1, 1, 1]), 0);
+    expect(Array.from(flat)).toEqual(Array.from(initial));
+    expect(state.weights.flat[0]).toBe(-3);
+    releases[1]();
+  });
+
+  it('writes the next but one step where the returned weights were', () => {
+    const state = stateOf(sgd({ learningRate: 1 }));
+    const { flat, lend } = state.weights;
+    const release = lend();
+    state.step(sumOf([1, 1, 1, 1]), 0);
+    release();
+    state.step(sumOf([1, 1, 1, 1]), 0);
+    expect(state.weights.flat).toBe(flat);
+  });
+
   it('applies constraints after the rule', () => {
     const state = stateOf(sgd({ learningRate: 1 }), [
       { weightIndex: 1, apply: (values) => values.set(values.map((value) => Math.max(value, 0))) },

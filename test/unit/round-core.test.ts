@@ -1,22 +1,34 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type Answer,
   beginRound,
-  dealPending,
-  holds,
   isComplete,
+  isHeldBy,
   pendingRanges,
   type RoundProgress,
-  splitShards,
+  shardStatuses,
+  type Unit,
+  unitOf,
+  withHolder,
   withoutWorker,
-  withStatus,
+  withUnit,
 } from '../../coordinator/core/round.js';
+import { dealPending, splitRound, splitShards } from '../../coordinator/core/split.js';
 import type { ShardRange } from '../../shared/tree.js';
 
 const sizeOf = ({ lo, hi }: ShardRange): number => hi - lo;
 
 function round(present: number, shards = present, id = 0): RoundProgress {
-  return beginRound({ id, kind: 'train', shards, present }, 0);
+  const spec = { id, kind: 'train' as const, step: 0, shards, present, rowsPerShard: 8, audited: [] };
+  return beginRound(spec, 0);
+}
+
+/** The round after `worker` has computed and delivered this subtree. */
+function withDone(progress: RoundProgress, worker: number, range: ShardRange): RoundProgress {
+  const given = withHolder(progress, worker, range, 0);
+  const answers: Answer[] = [{ worker, digest: null, finite: true }];
+  return withUnit(given, { range, holders: [], answers, accepted: worker });
 }
 
 /** The round with these shards pending; all others are done by worker 99. */
@@ -24,7 +36,7 @@ function withPending(present: number, pending: readonly number[], id = 0): Round
   return Array.from({ length: present }, (_, shard) => shard)
     .filter((shard) => !pending.includes(shard))
     .reduce(
-      (progress, shard) => withStatus(progress, { lo: shard, hi: shard + 1 }, { status: 'done', worker: 99 }),
+      (progress, shard) => withDone(progress, 99, { lo: shard, hi: shard + 1 }),
       round(present, present, id),
     );
 }
@@ -127,25 +139,92 @@ describe('the progress of a round', () => {
   });
 
   it('takes back from a lost worker what it held, and counts the loss, for it alone', () => {
-    const assigned = (worker: number) => ({ status: 'assigned' as const, worker, sinceMs: 5 });
-    let progress = withStatus(round(4), { lo: 0, hi: 1 }, { status: 'done', worker: 1 });
-    progress = withStatus(progress, { lo: 1, hi: 2 }, assigned(1));
-    progress = withStatus(progress, { lo: 2, hi: 3 }, assigned(2));
+    let progress = withDone(round(4), 1, { lo: 0, hi: 1 });
+    progress = withHolder(progress, 1, { lo: 1, hi: 2 }, 5);
+    progress = withHolder(progress, 2, { lo: 2, hi: 3 }, 5);
     const after = withoutWorker(progress, 1);
-    expect(after.statuses.map(({ status }) => status)).toEqual(['done', 'pending', 'assigned', 'pending']);
+    const statuses = shardStatuses(after).map(({ status }) => status);
+    expect(statuses).toEqual(['done', 'pending', 'assigned', 'pending']);
     expect(after.losses).toEqual([0, 1, 0, 0]);
-    expect(withoutWorker(withStatus(after, { lo: 1, hi: 2 }, assigned(3)), 3).losses).toEqual([0, 2, 0, 0]);
+    expect(withoutWorker(withHolder(after, 3, { lo: 1, hi: 2 }, 6), 3).losses).toEqual([0, 2, 0, 0]);
   });
 
-  it('knows what a worker holds and would send', () => {
-    const assigned = { status: 'assigned' as const, worker: 1, sinceMs: 0 };
-    const progress = withStatus(round(5, 8), { lo: 1, hi: 5 }, assigned);
-    const sendable = [];
-    for (let lo = 0; lo <= 8; lo++) {
-      for (let hi = 0; hi <= 9; hi++) if (holds(progress, 1, { lo, hi })) sendable.push(`${lo}-${hi}`);
-    }
-    // Subtrees of 8 shards within [1, 5).
-    expect(sendable).toEqual(['1-2', '2-3', '2-4', '3-4', '4-5']);
-    expect(holds(progress, 2, { lo: 1, hi: 2 })).toBe(false);
+  it('leaves with its second holder what the first lost, and counts the loss all the same', () => {
+    const range = { lo: 0, hi: 2 };
+    const progress = withHolder(withHolder(round(4), 1, range, 5), 2, range, 6);
+    const after = withoutWorker(progress, 1);
+    expect(unitOf(after, range)?.holders).toEqual([{ worker: 2, sinceMs: 6 }]);
+    expect(after.losses).toEqual([1, 1, 0, 0]);
+  });
+
+  it('cuts what a worker is given into the subtrees that it sends', () => {
+    const { units } = withHolder(round(5, 8), 1, { lo: 1, hi: 5 }, 0);
+    expect(units.map(({ range }) => `${range.lo}-${range.hi}`)).toEqual(['1-2', '2-4', '4-5']);
+    expect(units.every((unit) => isHeldBy(unit, 1) && !isHeldBy(unit, 2))).toBe(true);
+  });
+
+  it.each([
+    ['one answer is in the sum', [[1, 'a']], 1, true],
+    ['one answer waits to be confirmed', [[1, 'a']], null, false],
+    [
+      'an answer in the sum is disputed',
+      [
+        [1, 'a'],
+        [2, 'b'],
+      ],
+      1,
+      false,
+    ],
+    [
+      'the dispute about it is decided',
+      [
+        [1, 'a'],
+        [2, 'b'],
+        [3, 'a'],
+      ],
+      1,
+      true,
+    ],
+  ] as const)('is complete or not: %s', (_what, answers, accepted, expected) => {
+    const range = { lo: 0, hi: 1 };
+    const unit: Unit = {
+      range,
+      holders: [],
+      answers: answers.map(([worker, digest]) => ({ worker, digest, finite: true })),
+      accepted,
+    };
+    expect(isComplete(withUnit(withHolder(round(1), 1, range, 0), unit))).toBe(expected);
+  });
+});
+
+describe('audited shards', () => {
+  const audited = (shards: readonly number[], workers: readonly number[]) => {
+    const spec = { ...round(8).spec, audited: shards };
+    return splitRound(spec, workers).map(
+      ({ worker, range, why }) => `${why} ${worker}: ${range.lo}-${range.hi}`,
+    );
+  };
+
+  it('are units of their own, ordered a second time from another worker', () => {
+    expect(audited([5], [1, 2])).toEqual([
+      'first 1: 0-4',
+      'first 2: 4-5',
+      'first 2: 5-6',
+      'first 2: 6-8',
+      'audit 1: 5-6',
+    ]);
+  });
+
+  it('go to whoever has the least to do', () => {
+    const orders = audited([0, 1, 2], [1, 2, 3, 4]);
+    expect(orders.filter((order) => order.startsWith('audit'))).toEqual([
+      'audit 2: 0-1',
+      'audit 3: 1-2',
+      'audit 1: 2-3',
+    ]);
+  });
+
+  it('are ordered once where there is one worker', () => {
+    expect(audited([0], [7])).toEqual(['first 7: 0-1', 'first 7: 1-8']);
   });
 });

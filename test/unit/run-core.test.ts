@@ -1,74 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { RoundSpec } from '../../coordinator/core/round.js';
-import {
-  initialState,
-  type RunEffect,
-  type RunInput,
-  type RunLimits,
-  type RunState,
-  readyWorkers,
-  transition,
-} from '../../coordinator/core/run.js';
+import { shardStatuses } from '../../coordinator/core/round.js';
+import { type RunInput, readyWorkers } from '../../coordinator/core/run.js';
 import { waitingFor } from '../../coordinator/core/waiting-for.js';
-
-const limits: RunLimits = {
-  silenceMs: 10_000,
-  prepareMs: 60_000,
-  withoutWorkersMs: 30_000,
-  lossesPerShard: 3,
-};
-
-/** A run under a clock that the test moves; ticks come as often as they do in truth. */
-class Run {
-  state: RunState = initialState(0);
-  nowMs = 0;
-  readonly effects: RunEffect[] = [];
-
-  /** Gives what this input causes. */
-  step(input: RunInput): readonly RunEffect[] {
-    const [state, effects] = transition(this.state, input, this.nowMs, limits);
-    this.state = state;
-    this.effects.push(...effects);
-    return effects;
-  }
-
-  /** Lets time pass, a tick each second. Gives what the ticks cause. */
-  wait(ms: number, talking: readonly number[] = []): RunEffect[] {
-    const effects: RunEffect[] = [];
-    for (const endMs = this.nowMs + ms; this.nowMs < endMs; ) {
-      this.nowMs += 1_000;
-      for (const worker of talking) this.step({ type: 'heard', worker });
-      effects.push(...this.step({ type: 'tick' }));
-    }
-    return effects;
-  }
-
-  ready(...workers: number[]): void {
-    for (const worker of workers) {
-      for (const type of ['joined', 'preparing', 'ready'] as const) this.step({ type, worker });
-    }
-  }
-
-  begin(spec: Partial<RoundSpec> = {}): readonly RunEffect[] {
-    return this.step({ type: 'begin', round: { id: 1, kind: 'train', shards: 4, present: 4, ...spec } });
-  }
-
-  partial(worker: number, lo: number, hi: number, roundId = 1): readonly RunEffect[] {
-    return this.step({ type: 'partial', worker, roundId, range: { lo, hi } });
-  }
-}
-
-const compute = (worker: number, lo: number, hi: number, roundId = 1): RunEffect => ({
-  type: 'compute',
-  worker,
-  roundId,
-  range: { lo, hi },
-});
-const accept = (worker: number, lo: number, hi: number): RunEffect => ({
-  type: 'accept',
-  worker,
-  range: { lo, hi },
-});
+import { accept, compute, limits, Run } from './core-run.js';
 
 describe('a worker', () => {
   it('counts once it is ready, not when it joins or prepares', () => {
@@ -77,7 +11,7 @@ describe('a worker', () => {
     expect(readyWorkers(run.state)).toEqual([]);
     run.step({ type: 'preparing', worker: 0 });
     expect(readyWorkers(run.state)).toEqual([]);
-    run.step({ type: 'ready', worker: 0 });
+    run.answerSetup(0);
     expect(readyWorkers(run.state)).toEqual([0]);
   });
 
@@ -93,7 +27,7 @@ describe('a worker', () => {
     run.step({ type: 'joined', worker: 0 });
     expect(run.wait(600_000)).toEqual([]);
     run.step({ type: 'preparing', worker: 0 });
-    run.step({ type: 'ready', worker: 0 });
+    run.answerSetup(0);
     expect(readyWorkers(run.state)).toEqual([0]);
   });
 
@@ -163,7 +97,7 @@ describe('a round', () => {
     expect(run.begin()).toEqual([]);
     run.step({ type: 'joined', worker: 5 });
     run.step({ type: 'preparing', worker: 5 });
-    expect(run.step({ type: 'ready', worker: 5 })).toEqual([compute(5, 0, 4)]);
+    expect(run.answerSetup(5)).toEqual([compute(5, 0, 4)]);
   });
 
   it('gives nothing to a worker that joins while every shard is being computed', () => {
@@ -181,14 +115,14 @@ describe('a worker that is lost in the middle of a round', () => {
   it('leaves to others only what it held and had not delivered', () => {
     const run = new Run();
     run.ready(0, 1);
-    run.begin({ shards: 8, present: 8, id: 2 });
+    run.begin({ shards: 8, present: 7, id: 2 });
     run.partial(1, 4, 6, 2);
     run.partial(0, 0, 4, 2);
     expect(run.step({ type: 'left', worker: 1, reason: 'killed' })).toEqual([
-      { type: 'recompute', shards: 2 },
-      compute(0, 6, 8, 2),
+      { type: 'recompute', shards: 1 },
+      compute(0, 6, 7, 2),
     ]);
-    expect(run.partial(0, 6, 8, 2)).toEqual([accept(0, 6, 8), { type: 'complete', roundId: 2 }]);
+    expect(run.partial(0, 6, 7, 2)).toEqual([accept(0, 6, 7), { type: 'complete', roundId: 2 }]);
   });
 
   it('leaves them to a busy worker as soon as that one is done', () => {
@@ -231,7 +165,7 @@ describe('a worker that is lost in the middle of a round', () => {
     expect(run.partial(1, 2, 4)).toEqual([]);
     expect(run.step({ type: 'left', worker: 1, reason: 'again' })).toEqual([]);
     expect(run.step({ type: 'heard', worker: 1 })).toEqual([]);
-    expect(run.step({ type: 'ready', worker: 1 })).toEqual([]);
+    expect(run.answerSetup(1)).toEqual([]);
     expect(run.state).toEqual(before);
   });
 
@@ -275,7 +209,7 @@ describe('a partial', () => {
     run.ready(0, 1);
     run.begin({ id: 2, shards: 8, present: 5 });
     const before = run.state;
-    expect(run.step({ type: 'partial', worker, roundId, range })).toEqual([{ type: 'reject', worker, code }]);
+    expect(run.partial(worker, range.lo, range.hi, roundId)).toEqual([{ type: 'reject', worker, code }]);
     expect(run.state).toEqual(before);
   });
 
@@ -309,7 +243,7 @@ describe('a run stops', () => {
     run.step({ type: 'joined', worker: 1 });
     run.step({ type: 'preparing', worker: 1 });
     expect(run.wait(45_000, [1])).toEqual([]);
-    expect(run.step({ type: 'ready', worker: 1 })).toMatchObject([{ type: 'compute', worker: 1 }]);
+    expect(run.answerSetup(1)).toMatchObject([{ type: 'compute', worker: 1 }]);
   });
 
   it('when no worker has been ready for as long as the limit, counted from when the last was lost', () => {
@@ -343,8 +277,8 @@ describe('a run stops', () => {
     run.begin();
     const holderOf = (shard: number): number => {
       if (run.state.phase !== 'working') throw new RangeError('the run stopped too early');
-      const status = run.state.round.statuses[shard];
-      return status.status === 'assigned' ? status.worker : Number.NaN;
+      const status = shardStatuses(run.state.round)[shard];
+      return status.status === 'assigned' ? status.holders[0].worker : Number.NaN;
     };
     for (const shard of [0, 1, 3]) run.partial(holderOf(shard), shard, shard + 1);
     for (let loss = 0; loss < 2; loss++) {
@@ -378,11 +312,14 @@ describe('a run stops', () => {
     const inputs: RunInput[] = [
       { type: 'joined', worker: 4 },
       { type: 'preparing', worker: 4 },
-      { type: 'ready', worker: 4 },
+      { type: 'ready', worker: 4, canaryMs: null },
       { type: 'heard', worker: 0 },
       { type: 'left', worker: 0, reason: 'r' },
-      { type: 'begin', round: { id: 2, kind: 'train', shards: 4, present: 4 } },
-      { type: 'partial', worker: 0, roundId: 1, range: { lo: 0, hi: 4 } },
+      {
+        type: 'begin',
+        round: { id: 2, kind: 'train', step: 1, shards: 4, present: 4, rowsPerShard: 8, audited: [] },
+      },
+      { type: 'partial', worker: 0, roundId: 1, range: { lo: 0, hi: 4 }, digest: 'd', finite: true },
       { type: 'failed', cause: { code: 'NO_WORKERS', message: 'c', hint: 'd' } },
       { type: 'tick' },
     ];
@@ -391,14 +328,14 @@ describe('a run stops', () => {
       expect(run.state).toBe(before);
     }
     expect(readyWorkers(run.state)).toEqual([]);
-    expect(waitingFor(run.state, run.nowMs)).toBeNull();
+    expect(waitingFor(run.state, run.nowMs, limits)).toBeNull();
   });
 });
 
 describe('what a run waits for', () => {
   it('is nothing between rounds', () => {
     const run = new Run();
-    expect(waitingFor(run.state, 0)).toBeNull();
+    expect(waitingFor(run.state, 0, limits)).toBeNull();
   });
 
   it('is a worker, while none is ready', () => {
@@ -406,7 +343,9 @@ describe('what a run waits for', () => {
     run.begin();
     run.step({ type: 'preparing', worker: 0 });
     run.nowMs += 4_100;
-    expect(waitingFor(run.state, run.nowMs)).toBe('waiting for a worker to be ready (1 preparing, 4.1 s)');
+    expect(waitingFor(run.state, run.nowMs, limits)).toBe(
+      'waiting for a worker to be ready (1 preparing, 4.1 s)',
+    );
   });
 
   it('is the worker and the shard that is missing', () => {
@@ -415,6 +354,8 @@ describe('what a run waits for', () => {
     run.begin({ id: 812 });
     run.partial(0, 0, 2, 812);
     run.nowMs += 4_100;
-    expect(waitingFor(run.state, run.nowMs)).toBe('waiting for worker 3: shard 2 of round 812, 4.1 s');
+    expect(waitingFor(run.state, run.nowMs, limits)).toBe(
+      'waiting for worker 3: shards 2 to 3 of step 812 for 4.1 s; another worker computes it as well in 125.9 s',
+    );
   });
 });
