@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { LockstepError } from '../../shared/errors.js';
 import { type HostTensor, sizeOf } from '../../shared/tensors.js';
+import { type FedValue, fed } from './fed.js';
 
 /** `dense`: float32 of the prediction's shape. `sparse`: int32 class numbers, one per row of classes. `given`: as they came, in float32. */
 export type LabelForm = 'dense' | 'sparse' | 'given';
@@ -11,12 +12,16 @@ export type LabelForm = 'dense' | 'sparse' | 'given';
  */
 export class Labels {
   readonly host: HostTensor;
-  readonly #output: string;
+  readonly #output: { readonly index: number; readonly name: string };
   readonly #predictions: readonly number[];
   readonly #tensors = new Map<LabelForm, tf.Tensor>();
 
   /** @param predictions the shape of the output for these rows */
-  constructor(host: HostTensor, predictions: readonly number[], output: string) {
+  constructor(
+    host: HostTensor,
+    predictions: readonly number[],
+    output: { readonly index: number; readonly name: string },
+  ) {
     this.host = host;
     this.#predictions = predictions;
     this.#output = output;
@@ -29,7 +34,8 @@ export class Labels {
   as(form: LabelForm): tf.Tensor {
     let tensor = this.#tensors.get(form);
     if (tensor === undefined) {
-      tensor = tf.keep(this.#make(form));
+      const source = { kind: 'labels', output: this.#output.index, form } as const;
+      tensor = tf.keep(fed(source, this.valueOf(form)));
       this.#tensors.set(form, tensor);
     }
     return tensor;
@@ -51,26 +57,30 @@ export class Labels {
     if (!sameShape(padded, predictions)) throw this.#mismatch(predictions);
   }
 
-  dispose(): void {
-    tf.dispose([...this.#tensors.values()]);
-    this.#tensors.clear();
-  }
-
-  #make(form: LabelForm): tf.Tensor {
+  /**
+   * The labels in a form, on the host.
+   * @throws LockstepError SHAPE_MISMATCH, LABEL_OUT_OF_RANGE
+   */
+  valueOf(form: LabelForm): FedValue {
     const { data, shape } = this.host;
     const predictions = this.#predictions;
     switch (form) {
       case 'dense':
         this.requireDense();
-        return tf.tensor(data, [...predictions], 'float32');
+        return { dtype: 'float32', shape: predictions, data };
       case 'sparse':
-        return tf.tensor(this.#classNumbers(), predictions.slice(0, -1), 'int32');
+        return { dtype: 'int32', shape: predictions.slice(0, -1), data: this.#classNumbers() };
       case 'given': {
         const narrow = predictions[predictions.length - 1] === 1;
         const expand = narrow && shape.length === predictions.length - 1;
-        return tf.tensor(data, expand ? [...shape, 1] : [...shape], 'float32');
+        return { dtype: 'float32', shape: expand ? [...shape, 1] : shape, data };
       }
     }
+  }
+
+  dispose(): void {
+    tf.dispose([...this.#tensors.values()]);
+    this.#tensors.clear();
   }
 
   #classNumbers(): Int32Array {
@@ -81,9 +91,13 @@ export class Labels {
     const numbers = new Int32Array(sizeOf(rows));
     for (let i = 0; i < numbers.length; i++) {
       if (!(data[i] >= 0 && data[i] < classes)) {
-        throw new LockstepError('LABEL_OUT_OF_RANGE', `output ${this.#output} got the label ${data[i]}`, {
-          hint: `It has ${classes} classes: labels must be 0 to ${classes - 1}.`,
-        });
+        throw new LockstepError(
+          'LABEL_OUT_OF_RANGE',
+          `output ${this.#output.name} got the label ${data[i]}`,
+          {
+            hint: `It has ${classes} classes: labels must be 0 to ${classes - 1}.`,
+          },
+        );
       }
       numbers[i] = data[i];
     }
@@ -94,7 +108,7 @@ export class Labels {
     const got = this.host.shape.slice(1).join(', ');
     return new LockstepError(
       'SHAPE_MISMATCH',
-      `labels of output ${this.#output} have shape [rows, ${got}], expected [rows, ${expected.slice(1).join(', ')}]`,
+      `labels of output ${this.#output.name} have shape [rows, ${got}], expected [rows, ${expected.slice(1).join(', ')}]`,
       {
         hint: 'Class numbers need sparseCategoricalCrossentropy; one-hot rows need categoricalCrossentropy.',
       },

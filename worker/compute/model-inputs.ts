@@ -1,12 +1,13 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import { LockstepError } from '../../shared/errors.js';
 import type { HostTensor } from '../../shared/tensors.js';
+import type { FedValue } from './fed.js';
 
 /**
- * Uploads a shard's inputs, cast to the dtypes that the model declares (images travel as uint8).
+ * A shard's inputs as tensors of the dtypes that the model declares (images travel as uint8).
  * @throws LockstepError SHAPE_MISMATCH
  */
-export function uploadInputs(model: tf.LayersModel, x: readonly HostTensor[]): tf.Tensor[] {
+export function inputValues(model: tf.LayersModel, x: readonly HostTensor[]): FedValue[] {
   if (x.length !== model.inputs.length) {
     throw new LockstepError(
       'SHAPE_MISMATCH',
@@ -28,6 +29,6 @@ export function uploadInputs(model: tf.LayersModel, x: readonly HostTensor[]): t
   });
   return model.inputs.map(({ dtype }, index) => {
     const { data, shape } = x[index];
-    return tf.tensor(data, [...shape], dtype === 'int32' || dtype === 'bool' ? dtype : 'float32');
+    return { dtype: dtype === 'int32' || dtype === 'bool' ? dtype : 'float32', shape, data };
   });
 }

@@ -1,13 +1,22 @@
-import * as tf from '@tensorflow/tfjs';
 import { LockstepError } from '../../shared/errors.js';
 import type { HostTensor, TensorData } from '../../shared/tensors.js';
+import type { FedValue } from './fed.js';
+
+/**
+ * What the sum of a shard's losses of an output is multiplied by, to give the shard's summand of the output's
+ * weighted mean loss over a batch of `batchRows` rows.
+ */
+export function lossShare(lossWeight: number, batchRows: number, elementsPerRow: number): FedValue {
+  const share = lossWeight / (batchRows * elementsPerRow);
+  return { dtype: 'float32', shape: [], data: Float32Array.of(share) };
+}
 
 /**
  * Sample weights as a tensor that multiplies per-sample values of `shape`: `[rows]` holds for all of a row's values,
  * `[rows, time]` for each step.
  * @throws LockstepError SHAPE_MISMATCH
  */
-export function weightsFor(weights: HostTensor, shape: readonly number[], output: string): tf.Tensor {
+export function weightsFor(weights: HostTensor, shape: readonly number[], output: string): FedValue {
   const fits =
     weights.shape.length <= shape.length && weights.shape.every((dim, axis) => dim === shape[axis]);
   if (!fits) {
@@ -18,7 +27,7 @@ export function weightsFor(weights: HostTensor, shape: readonly number[], output
     );
   }
   const ones = new Array<number>(shape.length - weights.shape.length).fill(1);
-  return tf.tensor(weights.data, [...weights.shape, ...ones], 'float32');
+  return { dtype: 'float32', shape: [...weights.shape, ...ones], data: weights.data };
 }
 
 /** Σ weight × value and Σ weight in float64, in row order; a weight counts for an equal run of values. */

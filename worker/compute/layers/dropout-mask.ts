@@ -1,5 +1,7 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import { deriveSeed, Random } from '../../../shared/random.js';
+import { sizeOf } from '../../../shared/tensors.js';
+import { type FedSource, type FedValue, fed } from '../fed.js';
 
 /** Drawn at once, reused by every mask; small enough for the processor's first cache. */
 const draws = new Uint32Array(2048);
@@ -10,9 +12,18 @@ const draws = new Uint32Array(2048);
  * seed like any other); so masks differ between steps, shards and calls, and repeat for the same ones.
  */
 export function drawMask(shape: readonly number[], rate: number, layerSeed: number | null): tf.Tensor {
-  const drawn = Math.floor(Math.random() * 2 ** 32);
+  const source = { kind: 'mask', shape, rate, layerSeed } as const;
+  return fed(source, maskValue(source, Math.random));
+}
+
+/** The next mask of the shard's generator, from which it draws one number. */
+export function maskValue(
+  { shape, rate, layerSeed }: Extract<FedSource, { kind: 'mask' }>,
+  next: () => number,
+): FedValue {
+  const drawn = Math.floor(next() * 2 ** 32);
   const random = new Random(layerSeed === null ? drawn : deriveSeed(layerSeed, 'layer', drawn));
-  const mask = new Float32Array(tf.util.sizeFromShape([...shape]));
+  const mask = new Float32Array(sizeOf(shape));
   const threshold = rate * 2 ** 32;
   const kept = 1 / (1 - rate);
   for (let begin = 0; begin < mask.length; begin += draws.length) {
@@ -20,5 +31,5 @@ export function drawMask(shape: readonly number[], rate: number, layerSeed: numb
     const end = Math.min(begin + draws.length, mask.length);
     for (let i = begin; i < end; i++) mask[i] = kept * Number(draws[i - begin] >= threshold);
   }
-  return tf.tensor(mask, [...shape]);
+  return { dtype: 'float32', shape, data: mask };
 }
