@@ -195,7 +195,13 @@ export class Conductor {
       case 'outputs':
         return this.#take(remote, message, payload);
       case 'failed': {
-        const { code, message: text, hint } = message;
+        const { code, message: text, hint, round } = message;
+        // What nobody asked it for, or no longer waits for, cannot end the run.
+        const isAsked = round === remote.orderedRound && round === this.#performer.active?.request.spec.id;
+        if (round !== null && !isAsked) {
+          remote.reject('stale_step');
+          return;
+        }
         this.#options.log.error({ worker, code }, text);
         // What one worker cannot build, others may be able to.
         const others = readyWorkers(this.#state).filter((other) => other !== worker);

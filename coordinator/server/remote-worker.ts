@@ -66,6 +66,11 @@ export class RemoteWorker {
     return this.#weightsVersion;
   }
 
+  /** The last round that it was ordered to compute for. */
+  get orderedRound(): number {
+    return this.#orderedRound;
+  }
+
   prepare(setup: ProgramSetup, backend: ProgramSetup['message']['backend']): void {
     this.#weightsVersion = null;
     this.#delivered.clear();

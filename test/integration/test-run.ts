@@ -61,11 +61,11 @@ export class TestRun {
   }
 
   /** A coordinator that waits for `workers` workers; `url` and `token` are what they join with. */
-  async startCoordinator(args: readonly string[], workers: number) {
+  async startCoordinator(args: readonly string[], workers: number, environment: Record<string, string> = {}) {
     const token = this.at('token');
     await writeFile(token, `${randomUUID()}\n`, { mode: 0o600 });
     const listen = ['--listen', '127.0.0.1:0', '--token-file', token, '--workers', String(workers)];
-    const { process, trained } = this.startTraining(['coordinator', ...args, ...listen]);
+    const { process, trained } = this.startTraining(['coordinator', ...args, ...listen], environment);
     const { msg = '' } = await process.entry((entry) => entry.msg?.startsWith('waiting for ') === true);
     const url = /ws:\S+/.exec(msg)?.[0] ?? '';
     return { process, trained, url, token };

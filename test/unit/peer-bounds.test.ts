@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import type { ResultShape } from '../../coordinator/server/incoming.js';
+import { listen } from '../../coordinator/server/listener.js';
 import { largestResult, PeerBounds } from '../../coordinator/server/peer-bounds.js';
 import type { ShardPartial } from '../../shared/partial.js';
+import { answer, type PeerHandshake } from '../../shared/protocol/auth.js';
+import { encodeFrame, FrameDecoder } from '../../shared/protocol/frame.js';
 import { encodePartial } from '../../shared/protocol/partial-payload.js';
-import { coordinatorSession, workerSession } from '../../shared/protocol/session.js';
+import { type CoordinatorSession, coordinatorSession, workerSession } from '../../shared/protocol/session.js';
 import { encodeTensors } from '../../shared/protocol/tensor-payload.js';
+import { protocolVersion } from '../../shared/protocol/version.js';
+import { peerLimits } from '../../shared/transport/connection.js';
 import { createMemoryPair } from '../../shared/transport/memory.js';
 
 const shape: ResultShape = {
@@ -107,5 +113,48 @@ describe('a worker', () => {
     for (let version = 0; version < 100; version++) session.send({ type: 'weights', version }, [weights]);
     expect(session.bufferedBytes).toBeLessThan(6_000_000 + 16 * 2 ** 20 + 2_000_000);
     expect((await session.closed).code).toBe('unread');
+  });
+
+  it('cannot make the memory grow by reading nothing from a real socket', async () => {
+    let session: CoordinatorSession | null = null;
+    const token = 'a token of enough characters';
+    const listener = await listen({
+      ...{ address: { host: '127.0.0.1', port: 0 }, token, runId: 'run', term: 1 },
+      warn: () => {},
+      onPeer: (peer) => {
+        session = peer.session;
+      },
+    });
+    const socket = new WebSocket(listener.url);
+    const decoder = new FrameDecoder(peerLimits);
+    let handshake: PeerHandshake = {
+      ...{ phase: 'connected', role: 'worker', token, protocol: protocolVersion },
+      nonce: 'ab'.repeat(32),
+    };
+    socket.on('message', (piece: Buffer) => {
+      const decoded = decoder.push(piece);
+      const step = answer(handshake, decoded.status === 'frame' ? decoded.body : null);
+      if (step.status === 'reply') {
+        handshake = step.next;
+        for (const bytes of encodeFrame(step.send)) socket.send(bytes);
+      } else socket.pause();
+    });
+    await expect.poll(() => session).not.toBeNull();
+    const worker = session as unknown as CoordinatorSession;
+    const bounds = new PeerBounds(worker);
+    bounds.sends({ weightsBytes: 2_000_000, batchBytes: 1_000_000 });
+    const before = process.memoryUsage.rss();
+    const released: number[] = [];
+    for (let version = 0; version < 500; version++) {
+      const weights = new Uint8Array(2_000_000).fill(version);
+      worker.send({ type: 'weights', version }, [weights], () => void released.push(version));
+      await new Promise(setImmediate);
+    }
+    expect((await worker.closed).code).toBe('unread');
+    expect(released).toHaveLength(500);
+    // A gigabyte was sent; of it 3 × 3 MB and 16 MB may wait, besides what the kernel takes.
+    expect(process.memoryUsage.rss() - before).toBeLessThan(300e6);
+    socket.terminate();
+    await listener.close();
   });
 });
