@@ -52,6 +52,8 @@ export interface WorkerOptions extends OutputOptions {
   readonly job?: string;
   readonly ca?: string;
   readonly maxMessageMib: number;
+  readonly rejoinSeconds: number;
+  readonly silenceSeconds: number;
 }
 
 export interface EvaluateOptions extends ComputeOptions {
@@ -156,6 +158,18 @@ export function createProgram(
       'the largest weights or shard to take, in MiB',
       integerOf('--max-message-mib', 1, 2_047),
       2_047,
+    )
+    .option(
+      '--rejoin-seconds <n>',
+      'how long to look for a coordinator that was lost; 0 ends with the connection',
+      integerOf('--rejoin-seconds', 0, 31_536_000),
+      600,
+    )
+    .option(
+      '--silence-seconds <n>',
+      'a coordinator that says nothing for so long is lost',
+      integerOf('--silence-seconds', 2, 31_536_000),
+      120,
     )
     .addHelpText('after', examples(['worker --join ws://10.0.0.1:7070 --token-file token']))
     .action(async (options: WorkerOptions) => onExit(await handlers.worker(options)));

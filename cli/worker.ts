@@ -17,7 +17,7 @@ export async function worker(options: WorkerOptions): Promise<number> {
     () => view.close(),
   );
   try {
-    const { join, backend, threads, job = null, ca, maxMessageMib } = options;
+    const { join, backend, threads, job = null, ca, maxMessageMib, rejoinSeconds, silenceSeconds } = options;
     await runWorker({
       url: join,
       token: await readToken({
@@ -30,6 +30,8 @@ export async function worker(options: WorkerOptions): Promise<number> {
       job,
       maxMessageBytes: maxMessageMib * 2 ** 20,
       ...(ca === undefined ? {} : { ca: await readPem('--ca', ca) }),
+      rejoinMs: rejoinSeconds * 1_000,
+      silenceMs: silenceSeconds * 1_000,
       signal: interrupt.signal,
       write: (text) => view.announce({ tone: 'plain', text }),
     });

@@ -8,7 +8,7 @@ import { peerLimits } from '../shared/transport/connection.js';
 import type { BackendName } from './backend/select.js';
 import { transition, type WorkerEnding, type WorkerInput, type WorkerState } from './core/machine.js';
 import type { FromThread } from './thread-messages.js';
-import type { ThreadPort } from './thread-port.js';
+import type { ThreadBreak, ThreadPort } from './thread-port.js';
 
 export interface WorkerActorOptions {
   readonly session: WorkerSession;
@@ -31,8 +31,11 @@ export interface WorkerActorOptions {
   readonly write: (line: string) => void;
 }
 
-/** A coordinator says something every second, unless a callback holds it up; one that is silent so long is gone. */
-export const coordinatorSilenceMs = 300_000;
+/**
+ * A coordinator says something every second, unless a callback of the job holds it up without giving way. Then its
+ * workers' new connections are let in when it is done.
+ */
+export const coordinatorSilenceMs = 120_000;
 
 /**
  * One incarnation of a worker: it moves messages between coordinator and compute thread, and keeps heartbeats going.
@@ -44,6 +47,7 @@ export class WorkerActor {
   readonly #options: WorkerActorOptions;
   readonly #session: WorkerSession;
   readonly #thread: ThreadPort;
+  readonly #stopWatch: () => void;
   #state: WorkerState = { phase: 'connecting' };
   #stopHeartbeat: (() => void) | null = null;
   #computing: { round: number; shard: number } | null = null;
@@ -63,15 +67,17 @@ export class WorkerActor {
     this.done = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    thread.attach({
-      onAnswer: (answer) => this.#answer(answer),
-      onBroken: (cause, reason) => this.#break(cause, reason),
-    });
+    const { silenceMs = coordinatorSilenceMs } = options;
+    this.#stopWatch = clock.every(Math.min(silenceMs, 1_000), () => this.#watch(silenceMs));
     session.onMessage((message, payload) => this.#receive(message, payload));
     void session.closed.then((info) => {
       this.#step({ type: 'closed', info: { ...info, reason: this.#refusal ?? info.reason } });
     });
     this.#step({ type: 'connected' });
+    thread.attach({
+      onAnswer: (answer) => this.#answer(answer),
+      onBroken: (cause, reason) => this.#break(cause, reason),
+    });
   }
 
   /** The last error of the compute thread: the reason, if the coordinator sends the worker away for one. */
@@ -92,13 +98,16 @@ export class WorkerActor {
         this.#session.send({ type: 'goodbye', reason: effect.reason });
         this.#session.close('goodbye', effect.reason);
       } else {
+        this.#stopWatch();
         this.#stopHeartbeat?.();
+        this.#thread.detach();
         this.#settle(effect.ending);
       }
     }
   }
 
   #receive(message: ToWorker, payload: Uint8Array): void {
+    if (this.#state.phase === 'stopped') return;
     this.#heardMs = this.#options.clock.nowMs();
     const buffer = payload.buffer as ArrayBuffer;
     switch (message.type) {
@@ -150,13 +159,14 @@ export class WorkerActor {
     this.#stopHeartbeat = clock.every(message.heartbeatMs, () => this.#beat());
   }
 
+  #watch(silenceMs: number): void {
+    if (this.#options.clock.nowMs() - this.#heardMs < silenceMs) return;
+    const reason = `the coordinator has said nothing for ${silenceMs / 1_000} s`;
+    this.#session.close('silent', reason);
+    this.#step({ type: 'closed', info: { code: 'silent', reason, by: 'us' } });
+  }
+
   #beat(): void {
-    const { clock, silenceMs = coordinatorSilenceMs } = this.#options;
-    if (clock.nowMs() - this.#heardMs > silenceMs) {
-      const reason = `the coordinator has said nothing for ${silenceMs / 1_000} s`;
-      this.#session.close('silent', reason);
-      return this.#step({ type: 'closed', info: { code: 'silent', reason, by: 'us' } });
-    }
     const computing =
       this.#state.phase === 'computing' || this.#state.phase === 'draining' ? this.#computing : null;
     const state =
@@ -184,6 +194,8 @@ export class WorkerActor {
         const { tensors, payload } = encodeTensors(answer.tensors);
         return this.#session.send({ type: 'outputs', round, lo, hi, computeMs, tensors }, payload);
       }
+      case 'reset':
+        return;
       case 'finished':
         return this.#step({ type: 'finished', order: answer.order });
       case 'failed': {
@@ -196,7 +208,7 @@ export class WorkerActor {
     }
   }
 
-  #break(cause: 'memory' | 'crash', reason: string): void {
+  #break(cause: ThreadBreak, reason: string): void {
     const { round, shard } = this.#computing ?? { round: null, shard: null };
     if (cause === 'memory') {
       const message = 'the compute thread ran out of memory';

@@ -1,8 +1,9 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { invariant } from '../shared/errors.js';
 import { realPorts, ShardComputer } from './compute/shard-computer.js';
 import { withFaults } from './fault-hook.js';
 import type { FromThread, ToThread } from './thread-messages.js';
+import { ThreadSignals } from './thread-signals.js';
 
 // The entry of the compute thread. Nothing else runs here, so that computing never holds up heartbeats, and
 // Math.random can be seeded around a shard.
@@ -16,9 +17,8 @@ function transferable(message: FromThread): ArrayBuffer[] {
   return message.type === 'partial' ? [message.partial.gradient.buffer as ArrayBuffer] : [];
 }
 
-const computer = new ShardComputer((message) => {
-  port.postMessage(message, transferable(message));
-}, withFaults(realPorts));
+const send = (message: FromThread): void => port.postMessage(message, transferable(message));
+const computer = new ShardComputer(send, withFaults(realPorts), new ThreadSignals(workerData));
 
 let queue = Promise.resolve();
 port.on('message', (message: ToThread) => {

@@ -1,13 +1,10 @@
 import { hostname } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../shared/clock.js';
-import { LockstepError } from '../shared/errors.js';
 import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
-import type { WorkerSession } from '../shared/protocol/session.js';
-import { WorkerActor } from './actor.js';
 import type { BackendName } from './backend/select.js';
 import { ComputeHost } from './compute-host.js';
 import { connect } from './connect.js';
+import { liveAsWorker } from './life.js';
 
 export interface WorkerOptions {
   /** `ws://HOST:PORT`, `wss://HOST:PORT` or `ws+unix:PATH`. */
@@ -27,65 +24,42 @@ export interface WorkerOptions {
   readonly joinMs?: number;
   /** The largest weights or shard to take from a coordinator. Default 2 GiB. */
   readonly maxMessageBytes?: number;
+  /** How long to go on trying when a coordinator was lost; 0 ends the worker with its connection. Default 10 min. */
+  readonly rejoinMs?: number;
+  /** A coordinator that says nothing for so long is lost. Default 2 min. */
+  readonly silenceMs?: number;
   /** One line for the person who watches. */
   readonly write: (line: string) => void;
 }
 
 /**
- * Joins a coordinator and computes shards until it says goodbye, or until `signal` is aborted.
+ * Joins a coordinator and computes shards until it says goodbye, or until `signal` is aborted. It joins again when the
+ * connection is lost.
  * @throws LockstepError AUTH_FAILED, PROTOCOL_VERSION, CONNECTION_LOST, or what the coordinator refused it for
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const session = await join(options);
-  options.write(`joined ${options.url} as worker ${session.identity.worker}`);
+  const { url, token, ca, joinMs = 60_000, rejoinMs = 600_000 } = options;
   const markInSteps = withoutMarkingInSteps();
   const thread = new ComputeHost();
   try {
-    await serve(session, thread, options);
+    await liveAsWorker({
+      connect: () => connect({ url, token, ca }),
+      clock: systemClock,
+      thread,
+      random: Math.random,
+      limits: { joinMs, rejoinMs },
+      pid: process.pid,
+      host: hostname(),
+      ...options,
+    });
   } finally {
-    await thread.stop();
+    if (!(await thread.stop())) endNow();
     markInSteps();
   }
 }
 
-async function serve(session: WorkerSession, thread: ComputeHost, options: WorkerOptions): Promise<void> {
-  const { backend, threads, job, write, signal, maxMessageBytes } = options;
-  const place = { pid: process.pid, host: hostname() };
-  const actor = new WorkerActor({
-    ...{ session, clock: systemClock, thread, backend, threads, job, write, maxMessageBytes },
-    ...place,
-  });
-  const leave = (): void => actor.leave('asked to leave');
-  signal?.addEventListener('abort', leave, { once: true });
-  if (signal?.aborted) leave();
-  const ending = await actor.done;
-  signal?.removeEventListener('abort', leave);
-  if (ending.how === 'dismissed' || ending.how === 'left') return;
-  // What it reported itself says why it was sent away.
-  if (ending.how === 'refused' && ending.code === 'failed' && actor.failure !== null) throw actor.failure;
-  if (ending.how === 'broken' && actor.failure !== null) throw actor.failure;
-  const hint = 'Look at the coordinator: it says why, or it has ended.';
-  throw new LockstepError('CONNECTION_LOST', ending.reason, { hint });
-}
-
-/** Tries until the coordinator listens: workers and coordinator may be started in any order. */
-async function join({
-  url,
-  token,
-  ca,
-  signal,
-  joinMs = 60_000,
-  write,
-}: WorkerOptions): Promise<WorkerSession> {
-  const deadlineMs = performance.now() + joinMs;
-  for (let delayMs = 100; ; delayMs = Math.min(2 * delayMs, 3_000)) {
-    try {
-      return await connect({ url, token, ca });
-    } catch (error) {
-      const isAbsent = error instanceof LockstepError && error.code === 'CONNECTION_LOST';
-      if (!isAbsent || signal?.aborted || performance.now() + delayMs > deadlineMs) throw error;
-      if (delayMs === 100) write(`waiting for a coordinator at ${url} (${error.message})`);
-      await sleep(delayMs, undefined, { signal });
-    }
-  }
+/** A kernel of native code that does not return hears nothing, and an orderly exit would wait for it. */
+function endNow(): void {
+  process.stderr.write(`worker ${process.pid}: a computation does not end; the process is killed\n`);
+  process.kill(process.pid, 'SIGKILL');
 }

@@ -9,6 +9,8 @@ import type { Order } from './core/machine.js';
 
 /** What the worker's I/O thread tells its compute thread. Handled one by one, in order. */
 export type ToThread =
+  /** Nothing that was sent before is wanted any more. Answered by `reset`. */
+  | { readonly type: 'reset' }
   | { readonly type: 'setup'; readonly setup: ToWorkerOf<'setup'>; readonly jobPath: string | null }
   | { readonly type: 'weights'; readonly flat: Float32Array }
   | { readonly type: 'data'; readonly round: number; readonly shard: number; readonly data: ShardData }
@@ -17,6 +19,7 @@ export type ToThread =
 
 /** What the compute thread answers. */
 export type FromThread =
+  | { readonly type: 'reset' }
   | { readonly type: 'ready'; readonly manifestHash: string; readonly fingerprint: Fingerprint }
   | { readonly type: 'computing'; readonly round: number; readonly shard: number }
   | {

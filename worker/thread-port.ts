@@ -1,16 +1,20 @@
 import type { FromThread, ToThread } from './thread-messages.js';
 
+/** Why a compute thread is of no more use: its heap was too small, it ended, or it does not end what it computes. */
+export type ThreadBreak = 'memory' | 'crash' | 'stuck';
+
 /** Hears what a compute thread says. */
 export interface ThreadOwner {
   readonly onAnswer: (answer: FromThread) => void;
-  /** The thread ended by itself: `memory` when its heap was too small. */
-  readonly onBroken: (cause: 'memory' | 'crash', reason: string) => void;
+  readonly onBroken: (cause: ThreadBreak, reason: string) => void;
 }
 
 /** The thread that computes, as a worker's actor sees it. It handles what it is sent one by one, in order. */
 export interface ThreadPort {
-  /** From now on `owner` alone hears the thread, and only what answers its own messages. */
+  /** From now on `owner` hears the thread, but nothing that answers what was posted before. */
   attach(owner: ThreadOwner): void;
+  /** Nobody hears the thread any more: what was posted is not wanted, and forgotten with all data. */
+  detach(): void;
   /** @param transfer buffers handed over to the thread; they cannot be used here any more */
   post(message: ToThread, transfer?: readonly ArrayBuffer[]): void;
 }

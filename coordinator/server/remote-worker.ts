@@ -29,8 +29,8 @@ export class RemoteWorker {
   #unanswered = 0;
   /** The last round that it was ordered to compute for: it has dropped the data of those before. */
   #orderedRound = 0;
-  /** How often it is told that the coordinator is there; null before the first setup. */
-  #heartbeatMs: number | null = null;
+  /** How often it is told that the coordinator is there, also before the first setup says so. */
+  #heartbeatMs = 1_000;
   #lastBeatMs = Number.NEGATIVE_INFINITY;
   #row: WorkerRow | null = null;
   #shardsComputed = 0;
@@ -135,7 +135,7 @@ export class RemoteWorker {
 
   /** Lets the worker know that the coordinator is there, as often as the setup promises. */
   beat(nowMs: number): void {
-    if (this.#heartbeatMs === null || nowMs - this.#lastBeatMs < this.#heartbeatMs) return;
+    if (nowMs - this.#lastBeatMs < this.#heartbeatMs) return;
     this.#lastBeatMs = nowMs;
     this.#session.send({ type: 'heartbeat' });
   }

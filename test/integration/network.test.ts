@@ -78,17 +78,3 @@ describe('workers that joined over the network', () => {
     expect((await staying.ended).exitCode).toBe(0);
   });
 });
-
-it('workers end by themselves when their coordinator is killed', async () => {
-  const slow = { LOCKSTEP_TEST_JITTER: '1000' };
-  const coordinator = await run.startCoordinator(interrupted, 2);
-  const workers = [1, 2].map(() => run.startWorker(coordinator, ownCopy, slow));
-  await coordinator.process.entry(({ event }) => event === 'epoch-begin');
-  coordinator.process.kill('SIGKILL');
-  for (const worker of workers) {
-    const { exitCode, stderr } = await worker.ended;
-    expect(exitCode).toBe(1);
-    expect(stderr).toMatch(/^error: .+\n {2}\S.+\n$/);
-  }
-  expect(await run.running()).toEqual([]);
-});

@@ -60,11 +60,20 @@ export class TestRun {
     return this.startTraining(['train', ...args], environment).trained;
   }
 
-  /** A coordinator that waits for `workers` workers; `url` and `token` are what they join with. */
-  async startCoordinator(args: readonly string[], workers: number, environment: Record<string, string> = {}) {
-    const token = this.at('token');
-    await writeFile(token, `${randomUUID()}\n`, { mode: 0o600 });
-    const listen = ['--listen', '127.0.0.1:0', '--token-file', token, '--workers', String(workers)];
+  /**
+   * A coordinator that waits for `workers` workers; `url` and `token` are what they join with.
+   * @param at address and token of one that has ended, whose place it takes
+   */
+  async startCoordinator(
+    args: readonly string[],
+    workers: number,
+    environment: Record<string, string> = {},
+    at?: { url: string; token: string },
+  ) {
+    const token = at?.token ?? this.at('token');
+    if (at === undefined) await writeFile(token, `${randomUUID()}\n`, { mode: 0o600 });
+    const address = at === undefined ? '127.0.0.1:0' : new URL(at.url).host;
+    const listen = ['--listen', address, '--token-file', token, '--workers', String(workers)];
     const { process, trained } = this.startTraining(['coordinator', ...args, ...listen], environment);
     const { msg = '' } = await process.entry((entry) => entry.msg?.startsWith('waiting for ') === true);
     const url = /ws:\S+/.exec(msg)?.[0] ?? '';

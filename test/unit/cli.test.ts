@@ -109,7 +109,9 @@ describe('lockstep coordinator and worker', () => {
     ['localhost:7070', 'ws://localhost:7070'],
   ])('joins %s', async (given, url) => {
     const { calls } = await run(`worker --join ${given}`);
-    expect(calls[0].args[0]).toEqual({ join: url, backend: 'auto', maxMessageMib: 2_047, verbose: false });
+    const returning = { rejoinSeconds: 600, silenceSeconds: 120 };
+    const others = { backend: 'auto', maxMessageMib: 2_047, verbose: false };
+    expect(calls[0].args[0]).toEqual({ join: url, ...returning, ...others });
   });
 });
 

@@ -2,19 +2,19 @@ import { type Clock, systemClock } from '../../shared/clock.js';
 import type { Digest } from '../../shared/digest.js';
 import { invariant, LockstepError, messageOf } from '../../shared/errors.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
-import { readJobFile } from '../../shared/job-file.js';
-import type { JobFunctions } from '../../shared/job-functions.js';
 import type { Manifest } from '../../shared/manifest.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
-import type { ShardProgram } from '../../shared/program.js';
+import type { ShardProgram, ShardTask } from '../../shared/program.js';
 import { cutToText } from '../../shared/protocol/fields.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
 import { concatRows, type HostTensor } from '../../shared/tensors.js';
-import { subtreesOf } from '../../shared/tree.js';
+import { type ShardRange, subtreesOf } from '../../shared/tree.js';
 import { type BackendRequest, loadBackend } from '../backend/select.js';
 import type { FromThread, ToThread } from '../thread-messages.js';
+import { ThreadSignals } from '../thread-signals.js';
 import { createEagerProgram } from './eager-program.js';
 import { gradientDigests } from './gradient-digests.js';
+import { jobFunctions } from './job-functions.js';
 import { ShardStore } from './shard-store.js';
 import { sumSubtree } from './subtree-sum.js';
 
@@ -27,6 +27,13 @@ export interface ComputePorts {
 
 export const realPorts: ComputePorts = { loadBackend, createProgram: createEagerProgram, clock: systemClock };
 
+interface BuiltProgram {
+  /** What it was built from. */
+  readonly key: string;
+  readonly program: ShardProgram;
+  readonly manifest: Manifest;
+}
+
 /**
  * What the compute thread does: it builds the program once, then computes the shards it is asked for and sends
  * what they add up to. Messages must be handled one at a time, in order.
@@ -35,17 +42,27 @@ export class ShardComputer {
   readonly #send: (message: FromThread) => void;
   readonly #ports: ComputePorts;
   readonly #store = new ShardStore();
+  readonly #signals: ThreadSignals;
+  /** Resets that were handled. */
+  #resets = 0;
   #backend: { request: BackendRequest; fingerprint: Fingerprint } | null = null;
-  #program: ShardProgram | null = null;
-  #manifest: Manifest | null = null;
+  #built: BuiltProgram | null = null;
 
-  constructor(send: (message: FromThread) => void, ports: ComputePorts = realPorts) {
+  /** @param signals what the other thread says while this one computes */
+  constructor(
+    send: (message: FromThread) => void,
+    ports: ComputePorts = realPorts,
+    signals = new ThreadSignals(),
+  ) {
     this.#send = send;
     this.#ports = ports;
+    this.#signals = signals;
   }
 
   /** Never throws: what goes wrong is sent as `failed`. */
   async handle(message: ToThread): Promise<void> {
+    if (message.type === 'reset') return this.#reset();
+    if (this.#isAbandoned) return;
     try {
       await this.#handle(message);
     } catch (error) {
@@ -59,12 +76,24 @@ export class ShardComputer {
     }
   }
 
-  async #handle(message: ToThread): Promise<void> {
+  /** Whether a reset is on its way: nothing that came before it is wanted. */
+  get #isAbandoned(): boolean {
+    return this.#signals.resets > this.#resets;
+  }
+
+  /** Forgets what it was sent and keeps what it has built: a worker that lost its connection most often comes back. */
+  #reset(): void {
+    this.#resets += 1;
+    this.#store.clear();
+    this.#send({ type: 'reset' });
+  }
+
+  async #handle(message: Exclude<ToThread, { type: 'reset' }>): Promise<void> {
     switch (message.type) {
       case 'setup':
         return this.#setup(message.setup, message.jobPath);
       case 'weights':
-        return this.#built.setWeights(message.flat);
+        return this.#program.setWeights(message.flat);
       case 'data':
         return this.#store.put(message.round, message.shard, message.data);
       case 'compute':
@@ -74,24 +103,23 @@ export class ShardComputer {
     }
   }
 
-  get #built(): ShardProgram {
-    invariant(this.#program !== null, 'the program is used before setup');
-    return this.#program;
+  get #program(): ShardProgram {
+    invariant(this.#built !== null, 'the program is used before setup');
+    return this.#built.program;
   }
 
-  async #setup(
-    { program: spec, backend, threads, jobSha256 }: ToWorkerOf<'setup'>,
-    jobPath: string | null,
-  ): Promise<void> {
-    this.#program?.dispose();
-    this.#program = null;
+  async #setup(setup: ToWorkerOf<'setup'>, jobPath: string | null): Promise<void> {
+    const { program: spec, backend, threads, jobSha256 } = setup;
     this.#store.clear();
     const fingerprint = await this.#load({ backend, threads });
-    const functions = await jobFunctions(jobPath, jobSha256);
-    const { program, manifest } = await this.#ports.createProgram(spec, functions);
-    this.#program = program;
-    this.#manifest = manifest;
-    this.#send({ type: 'ready', manifestHash: manifestHash(manifest), fingerprint });
+    const key = JSON.stringify([spec, jobSha256, fingerprint.backend]);
+    if (this.#built?.key !== key) {
+      this.#built?.program.dispose();
+      this.#built = null;
+      const functions = await jobFunctions(jobPath, jobSha256);
+      this.#built = { key, ...(await this.#ports.createProgram(spec, functions)) };
+    }
+    this.#send({ type: 'ready', manifestHash: manifestHash(this.#built.manifest), fingerprint });
   }
 
   async #load(request: BackendRequest): Promise<Fingerprint> {
@@ -107,56 +135,49 @@ export class ShardComputer {
   }
 
   async #compute(order: ToWorkerOf<'compute'>): Promise<void> {
-    const { round, kind, step, batchRows, digest, shards, lo, hi } = order;
+    const { round, lo, hi } = order;
     this.#store.dropBefore(round);
-    const program = this.#built;
-    const { clock } = this.#ports;
-    const begin = (shard: number) => {
-      this.#send({ type: 'computing', round, shard });
-      return { step, shard, batchRows, data: this.#store.get(round, shard) };
-    };
-    for (const range of subtreesOf({ lo, hi }, shards)) {
-      const startedMs = clock.nowMs();
-      if (kind === 'predict') {
-        const outputs: HostTensor[][] = [];
-        for (let shard = range.lo; shard < range.hi; shard++)
-          outputs.push(await program.predict(begin(shard).data.x));
-        const tensors = outputs[0].map((_, output) =>
-          concatRows(outputs.map((shardOutputs) => shardOutputs[output])),
-        );
-        this.#send({ type: 'outputs', round, ...range, computeMs: clock.nowMs() - startedMs, tensors });
-      } else {
-        const digests: { shard: number; variables: Digest[] }[] = [];
-        const manifest = digest ? this.#manifest : null;
-        const partial = await sumSubtree(range, async (shard) => {
-          const own = await program[kind](begin(shard));
-          if (manifest !== null) digests.push({ shard, variables: gradientDigests(manifest, own.gradient) });
-          return own;
-        });
-        const computeMs = clock.nowMs() - startedMs;
-        this.#send({ type: 'partial', round, ...range, computeMs, partial, digests });
-      }
+    try {
+      for (const range of subtreesOf({ lo, hi }, order.shards)) await this.#computeSubtree(order, range);
+    } catch (error) {
+      if (!(error instanceof UnwantedError)) throw error;
     }
     this.#send({ type: 'finished', order: { round, lo, hi } });
   }
+
+  async #computeSubtree(order: ToWorkerOf<'compute'>, range: ShardRange): Promise<void> {
+    const { round, kind, digest } = order;
+    const program = this.#program;
+    const { clock } = this.#ports;
+    const startedMs = clock.nowMs();
+    if (kind === 'predict') {
+      const outputs: HostTensor[][] = [];
+      for (let shard = range.lo; shard < range.hi; shard++)
+        outputs.push(await program.predict(this.#begin(order, shard).data.x));
+      const tensors = outputs[0].map((_, output) =>
+        concatRows(outputs.map((shardOutputs) => shardOutputs[output])),
+      );
+      this.#send({ type: 'outputs', round, ...range, computeMs: clock.nowMs() - startedMs, tensors });
+      return;
+    }
+    const digests: { shard: number; variables: Digest[] }[] = [];
+    const manifest = digest ? (this.#built?.manifest ?? null) : null;
+    const partial = await sumSubtree(range, async (shard) => {
+      const own = await program[kind](this.#begin(order, shard));
+      if (manifest !== null) digests.push({ shard, variables: gradientDigests(manifest, own.gradient) });
+      return own;
+    });
+    const computeMs = clock.nowMs() - startedMs;
+    this.#send({ type: 'partial', round, ...range, computeMs, partial, digests });
+  }
+
+  /** @throws UnwantedError between two shards of an order that has become of no use */
+  #begin({ round, step, batchRows }: ToWorkerOf<'compute'>, shard: number): ShardTask {
+    if (this.#isAbandoned || this.#signals.isCancelled(round)) throw new UnwantedError();
+    this.#send({ type: 'computing', round, shard });
+    return { step, shard, batchRows, data: this.#store.get(round, shard) };
+  }
 }
 
-async function jobFunctions(jobPath: string | null, jobSha256: string | null): Promise<JobFunctions> {
-  if (jobSha256 === null) return new Map();
-  if (jobPath === null) {
-    throw new LockstepError(
-      'CODE_NOT_PORTABLE',
-      'the run uses layers, losses or metrics that its job file defines',
-      {
-        hint: 'Start this worker with --job and its own copy of the job file.',
-      },
-    );
-  }
-  const { sha256, functions } = await readJobFile(jobPath);
-  if (sha256 !== jobSha256) {
-    throw new LockstepError('CODE_NOT_PORTABLE', `${jobPath} differs from the job file of the run`, {
-      hint: 'Copy the same version of the job file to every machine.',
-    });
-  }
-  return functions;
-}
+/** Nobody waits for the rest of an order. */
+class UnwantedError extends Error {}

@@ -1,0 +1,32 @@
+/**
+ * What the I/O thread tells a compute thread in the middle of a computation, when it hears no messages: that nobody
+ * waits for what it computes. Memory that both see.
+ */
+export class ThreadSignals {
+  readonly buffer: SharedArrayBuffer;
+  readonly #words: Int32Array;
+
+  constructor(buffer = new SharedArrayBuffer(8)) {
+    this.buffer = buffer;
+    this.#words = new Int32Array(buffer);
+  }
+
+  /** Says that a reset is on its way: what was posted before it is not wanted. */
+  announceReset(): void {
+    Atomics.add(this.#words, 0, 1);
+  }
+
+  /** Resets that were announced. */
+  get resets(): number {
+    return Atomics.load(this.#words, 0);
+  }
+
+  cancel(round: number): void {
+    Atomics.store(this.#words, 1, round | 0);
+  }
+
+  /** Whether this round was the last to be cancelled. One before it may be computed in vain, and no more. */
+  isCancelled(round: number): boolean {
+    return round > 0 && Atomics.load(this.#words, 1) === (round | 0);
+  }
+}
