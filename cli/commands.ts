@@ -1,5 +1,5 @@
 import { Command, Help, Option } from 'commander';
-import { type Address, addressOf, choiceOf, integerOf, webSocketUrlOf } from './values.js';
+import { type Address, addressOf, choiceOf, fractionOf, integerOf, webSocketUrlOf } from './values.js';
 
 /** The choices of `--backend`, as the trainer knows them. */
 export const backends = ['auto', 'tensorflow', 'wasm', 'cpu'] as const;
@@ -22,6 +22,7 @@ export interface RunOptions extends ComputeOptions {
   readonly seed?: number;
   readonly epochs?: number;
   readonly batchSize?: number;
+  readonly auditFraction?: number;
   readonly checkpointDir?: string;
   readonly resume: boolean;
   readonly report?: string;
@@ -219,6 +220,11 @@ function runOptions(command: Command): Command {
       '--batch-size <n>',
       "instead of the job's batch size, in rows",
       integerOf('--batch-size', 1, 2 ** 31 - 1),
+    )
+    .option(
+      '--audit-fraction <f>',
+      'share of shards that two workers compute, to find one that computes wrong',
+      fractionOf('--audit-fraction'),
     )
     .option('--checkpoint-dir <dir>', 'save the run here')
     .option('--resume', 'go on from the newest checkpoint in --checkpoint-dir', false)

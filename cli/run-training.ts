@@ -48,9 +48,9 @@ export async function runTraining(
   let cluster: Cluster | null = null;
   try {
     cluster = await openCluster(onEvent);
-    const { seed, shards, epochs, batchSize, checkpointDir, resume } = options;
+    const { seed, shards, epochs, batchSize, auditFraction, checkpointDir, resume } = options;
     const training = trainJob(cluster, job, {
-      ...defined({ seed, shards, epochs, batchSize, checkpointDir }),
+      ...defined({ seed, shards, epochs, batchSize, auditFraction, checkpointDir }),
       resume,
       dataDir: options.data === undefined ? null : resolve(options.data),
       signal: interrupt.signal,

@@ -18,6 +18,15 @@ export function integerOf(option: string, min: number, max: number): (text: stri
 }
 
 /** @throws LockstepError BAD_OPTION */
+export function fractionOf(option: string): (text: string) => number {
+  return (text) => {
+    const value = /^(?:0|1|[01]?\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= 0 && value <= 1) return value;
+    throw badValue(option, text, 'a number from 0 to 1', `Write for example ${option} 0.01.`);
+  };
+}
+
+/** @throws LockstepError BAD_OPTION */
 export function choiceOf<T extends string>(option: string, choices: readonly T[]): (text: string) => T {
   return (text) => {
     const found = choices.find((choice) => choice === text);

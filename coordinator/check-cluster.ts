@@ -2,10 +2,12 @@ import { didYouMean } from '../shared/did-you-mean.js';
 import { LockstepError } from '../shared/errors.js';
 import { minTokenLength } from '../shared/token.js';
 import type { ListenClusterOptions, LocalOptions } from './cluster.js';
+import { checkAuditFraction } from './loop/audited-shards.js';
 
 const localOptions: Readonly<Record<keyof LocalOptions, true>> = {
   backend: true,
   threadsPerWorker: true,
+  auditFraction: true,
   job: true,
   onEvent: true,
   faults: true,
@@ -62,7 +64,13 @@ function checkNames(what: string, options: object, known: object): void {
   );
 }
 
-function checkShared({ workers = 1, threadsPerWorker = 1, backend = 'auto' }: LocalOptions): void {
+function checkShared({
+  workers = 1,
+  threadsPerWorker = 1,
+  backend = 'auto',
+  auditFraction = 0,
+}: LocalOptions): void {
+  checkAuditFraction(auditFraction);
   checkCount('workers', workers, 'One worker per GPU, or one per core.');
   checkCount('threadsPerWorker', threadsPerWorker, 'To use more cores, add workers.');
   if (!backends.includes(backend)) {

@@ -38,6 +38,8 @@ export interface ClusterOptions {
   readonly threadsPerWorker?: number;
   /** The job whose code workers load from their own disk. */
   readonly job?: LoadedJob;
+  /** The share of shards, from 0 to 1, that two workers compute and that must agree. Default 0. */
+  readonly auditFraction?: number;
   /** Told everything that happens. */
   readonly onEvent?: RunListener;
   /** Faults to inject, to see that the work survives them; docs/chaos.md has the format. */

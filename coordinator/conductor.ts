@@ -26,6 +26,7 @@ import { Admission } from './server/admission.js';
 import { digestOfResult, readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
 import { Roster } from './server/roster.js';
+import { type ClusterStatus, statusOf } from './status.js';
 import { WaitingReporter } from './waiting-reporter.js';
 
 const tickMs = 250;
@@ -146,6 +147,14 @@ export class Conductor {
   /** What the run's bits depend on; null until the first worker is ready. */
   get fingerprint(): Fingerprint | null {
     return this.#admission.reference;
+  }
+
+  /** What it does at this moment, for people and tools. */
+  status(): ClusterStatus {
+    const { clock, limits } = this.#options;
+    const { counts } = this.#performer;
+    const sources = { state: this.#state, limits, tallies: this.tallies(), counts };
+    return statusOf(sources, clock.nowMs());
   }
 
   /** All workers that ever were ready, those lost included. */

@@ -56,6 +56,8 @@ export interface Job {
   /** Validate every so many epochs, or after the epochs listed. Default 1. */
   readonly validationFreq?: number | readonly number[];
   readonly callbacks?: readonly Callback[] | ((context: JobContext) => readonly Callback[]);
+  /** The share of shards, from 0 to 1, that two workers compute and that must agree. Default: the cluster's, else 0. */
+  readonly auditFraction?: number;
   /** Default: the larger of 4 and the next power of two that is at least the number of workers. */
   readonly shards?: number;
   /** Default 0. */

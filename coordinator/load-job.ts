@@ -136,6 +136,11 @@ const jobSchema = z.strictObject({
     .optional(),
   callbacks: callbacks.optional(),
   shards: positiveInt.optional(),
+  auditFraction: z
+    .number('a number from 0 to 1')
+    .min(0, 'a number from 0 to 1')
+    .max(1, 'a number from 0 to 1')
+    .optional(),
   seed: z.int('an integer').optional(),
   checkpoint: z
     .strictObject(

@@ -23,6 +23,7 @@ export interface TrainOptions {
   readonly seed?: number;
   readonly epochs?: number;
   readonly batchSize?: number;
+  readonly auditFraction?: number;
   readonly dataDir: string | null;
   readonly checkpointDir?: string;
   readonly resume?: boolean;
@@ -101,6 +102,7 @@ async function trainWith(
       classWeight: job.classWeight ?? null,
       shards: options.shards ?? (opened?.resume ? null : (job.shards ?? null)),
       seed,
+      auditFraction: options.auditFraction ?? job.auditFraction ?? access.options.auditFraction ?? 0,
       callbacks: callbacksOf(job, context),
       checkpoints: opened?.checkpoints ?? null,
       resume: opened?.resume ?? null,

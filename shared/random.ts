@@ -10,6 +10,7 @@ export type Purpose =
   | 'shard'
   | 'layer'
   | 'user'
+  | 'audit'
   | 'digits'
   | 'split'
   | 'faults'

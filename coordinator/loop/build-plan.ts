@@ -14,6 +14,7 @@ import type { BatchSource, Dataset, StreamDataset } from '../data/dataset.js';
 import { streamSource } from '../data/stream-source.js';
 import { constraintsOf } from '../optimizer/constraints.js';
 import type { OptimizerConfig, Slots } from '../optimizer/optimizer.js';
+import { checkAuditFraction } from './audited-shards.js';
 import { type CanonicalModel, canonicalModel } from './canonical-model.js';
 import { checkBatchNorm } from './check-batch-norm.js';
 import { checkWhole } from './check-whole.js';
@@ -51,6 +52,8 @@ export interface TrainingRequest {
   /** Null: as many as design and batch allow; or those of the checkpoint. */
   readonly shards: number | null;
   readonly seed: number;
+  /** The share of shards that two workers compute, to compare their bits. */
+  readonly auditFraction: number;
   readonly callbacks: readonly Callback[];
   readonly checkpoints: RunCheckpoints | null;
   readonly resume: Snapshot | null;
@@ -157,6 +160,7 @@ export async function buildPlan(
       epochs: request.epochs,
       shards,
       seed,
+      auditFraction: request.auditFraction,
       callbacks: request.callbacks,
       checkpoints: request.checkpoints,
       resume,
@@ -182,6 +186,7 @@ function checkCounts(request: TrainingRequest): void {
   checkWhole('stepsPerEpoch', request.stepsPerEpoch, 1);
   checkWhole('shards', request.shards, 1);
   checkWhole('seed', request.seed, 0);
+  checkAuditFraction(request.auditFraction);
   for (const frequency of [request.validationFreq].flat()) checkWhole('validationFreq', frequency, 1);
   if (initialEpoch >= epochs) {
     throw new LockstepError(

@@ -17,6 +17,7 @@ const fitOptions: Readonly<Record<keyof FitOptions, true>> = {
   callbacks: true,
   shards: true,
   seed: true,
+  auditFraction: true,
   optimizer: true,
   loss: true,
   lossWeights: true,

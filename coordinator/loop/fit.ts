@@ -52,6 +52,8 @@ export interface FitOptions {
   readonly shards?: number;
   /** Default 0. */
   readonly seed?: number;
+  /** The share of shards, from 0 to 1, that two workers compute and that must agree. Default: the cluster's, else 0. */
+  readonly auditFraction?: number;
   /** In place of what the model was compiled with. */
   readonly optimizer?: OptimizerConfig | OptimizerName;
   readonly loss?: PerOutput<LossOption>;
@@ -183,6 +185,7 @@ async function fitWith(
     classWeight: options.classWeight ?? null,
     shards: options.shards ?? null,
     seed: options.seed ?? opened?.resume?.run.seed ?? 0,
+    auditFraction: options.auditFraction ?? access.options.auditFraction ?? 0,
     callbacks: callbacksOf(options.callbacks, model),
     checkpoints: opened?.checkpoints ?? null,
     resume: opened?.resume ?? null,

@@ -10,6 +10,7 @@ import { weightsSha256 } from '../checkpoint/hashes.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { Conductor } from '../conductor.js';
 import type { RoundOutcome } from '../round.js';
+import { auditedShards } from './audited-shards.js';
 import { evaluateSource } from './evaluate.js';
 import { feed, type Turn } from './feed.js';
 import { hashState, type RunningState, resumeFrom, takeSnapshot } from './run-snapshot.js';
@@ -98,7 +99,7 @@ export class Trainer {
 
   /** Trains the open epoch to its end. Gives whether a callback ended the training. */
   async #epoch(): Promise<boolean> {
-    const { program, source, shards, prepare, epochs, onEvent } = this.#plan;
+    const { program, source, shards, seed, auditFraction, prepare, epochs, onEvent } = this.#plan;
     const { epoch, cursor, step } = this.#position;
     const startedMs = performance.now();
     const samplesBefore = this.#samplesTrained;
@@ -113,6 +114,8 @@ export class Trainer {
       shards,
       firstStep: step,
       digest: this.#plan.onStep !== null,
+      auditedShards: (at: number, present: number) =>
+        auditedShards({ seed, fraction: auditFraction }, at, present),
       prepare,
     };
     for await (const turn of feed(this.#conductor, source.open(epoch, cursor), options)) {

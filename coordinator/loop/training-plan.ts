@@ -39,6 +39,8 @@ export interface TrainingPlan {
   readonly epochs: number;
   readonly shards: number;
   readonly seed: number;
+  /** The share of shards that two workers compute, to compare their bits; from 0 to 1. */
+  readonly auditFraction: number;
   readonly callbacks: readonly Callback[];
   readonly checkpoints: RunCheckpoints | null;
   /** Where to continue, or null to begin. */

@@ -119,6 +119,7 @@ export async function train(
       classWeight: null,
       shards: 4,
       seed: 3,
+      auditFraction: 0,
       callbacks: [],
       checkpoints: opened?.checkpoints ?? null,
       resume: opened?.resume ?? null,
