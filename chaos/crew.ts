@@ -30,7 +30,7 @@ interface Child {
 /** The workers of a run: their processes, their connections, and the hooks of those that have one. */
 export class Crew {
   /** Called with what the hook of a worker process says. */
-  onReport: (pid: number, report: WorkerFaultReport) => void = () => {};
+  onReport: (pid: number, report: WorkerFaultReport, reply: Target['order']) => void = () => {};
   readonly #rows = new Map<number, CrewRow>();
   /** The address of the proxy's own end of a worker's connection, where all share one proxy. */
   readonly #peers = new Map<number, string>();
@@ -49,7 +49,7 @@ export class Crew {
     this.#children.set(pid, { process, proxy });
     process.on('message', (message) => {
       const report = workerFaultReport.safeParse(message).data;
-      if (report !== undefined) this.onReport(pid, report);
+      if (report !== undefined) this.onReport(pid, report, (order) => tell(process, order));
     });
     process.once('exit', () => {
       this.#children.delete(pid);
@@ -92,9 +92,13 @@ export class Crew {
       pid,
       link: link?.isOpen === true ? link : null,
       signal: (name) => (child === undefined ? signalLocal(pid, host, name) : child.process.kill(name)),
-      order: (order) => child?.process.connected === true && child.process.send(order),
+      order: (order) => child !== undefined && tell(child.process, order),
     };
   }
+}
+
+function tell(child: ChildProcess, order: WorkerFaultOrder): boolean {
+  return child.connected && child.send(order);
 }
 
 /** A worker that joined by itself says its own pid and host: only a process of this machine, and never this one. */

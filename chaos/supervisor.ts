@@ -20,9 +20,18 @@ export interface SupervisorOptions {
 }
 
 /** A fault whose step has come. Armed, something waits for it at a worker: for its bytes, or for its compute. */
-type Pending =
-  | { readonly stage: 'waiting'; readonly fault: Fault }
-  | { readonly stage: 'armed'; readonly fault: Fault; readonly target: Target; readonly disarm: () => void };
+type Pending = { readonly fault: Fault; readonly tries: number } & (
+  | { readonly stage: 'waiting' }
+  | {
+      readonly stage: 'armed';
+      readonly sinceStep: number;
+      readonly target: Target;
+      readonly disarm: () => void;
+    }
+);
+
+/** A worker that comes to nothing in so many steps is stuck: what waits at it is tried at another. */
+const patienceSteps = 2;
 
 /** Carries a plan out at the points of a run, and records what took effect. */
 export class Supervisor {
@@ -40,7 +49,7 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#drawn = options.ledger.entries.filter(({ id }) => isDrawn(id)).length;
-    options.crew.onReport = (pid, report) => this.#reported(pid, report);
+    options.crew.onReport = (pid, report, reply) => this.#reported(pid, report, reply);
   }
 
   /** Shards of training whose computation began in workers that this process started. */
@@ -53,8 +62,8 @@ export class Supervisor {
     if (this.#isClosed) return;
     this.#progress.at(point, this.#options.clock.nowMs());
     if (point.phase === 'idle') this.#begin(point.step);
-    for (const { stage, fault } of [...this.#pending.values()]) {
-      if (stage === 'waiting' && fault.phase === point.phase) this.#strikeAt(fault, point);
+    for (const pending of [...this.#pending.values()]) {
+      if (pending.stage === 'waiting' && pending.fault.phase === point.phase) this.#strikeAt(pending, point);
     }
     if (point.phase === 'dispatch' && point.worker !== null) this.#armByClock(point.worker);
   };
@@ -65,10 +74,9 @@ export class Supervisor {
     if (this.#isClosed) return;
     for (const pending of [...this.#pending.values()]) {
       if (pending.stage !== 'armed' || pending.target.worker !== worker) continue;
-      const { fault, target, disarm } = pending;
-      disarm();
-      if (fault.worker === 'random') this.#pending.set(fault.id, { stage: 'waiting', fault });
-      else this.#settle(fault, target, missed('the worker had left'));
+      this.#takeBack(pending);
+      const { fault, target } = pending;
+      if (fault.worker !== 'random') this.#settle(fault, target, missed('the worker had left'));
     }
   }
 
@@ -95,18 +103,35 @@ export class Supervisor {
       const isKnown = ledger.has(fault.id) || this.#pending.has(fault.id);
       if (isKnown || (isDrawn(fault.id) && this.#drawn >= max)) continue;
       if (isDrawn(fault.id)) this.#drawn += 1;
-      this.#pending.set(fault.id, { stage: 'waiting', fault });
+      this.#pending.set(fault.id, { stage: 'waiting', fault, tries: 0 });
     }
     this.#progress.mark(crew.targets);
-    for (const { stage, fault } of [...this.#pending.values()]) if (stage === 'waiting') this.#arm(fault);
+    for (const pending of [...this.#pending.values()]) {
+      if (pending.stage === 'waiting') this.#arm(pending);
+      else if (pending.fault.worker === 'random' && step >= pending.sinceStep + patienceSteps) {
+        this.#arm(this.#takeBack(pending));
+      }
+    }
+  }
+
+  #takeBack({ fault, tries, disarm }: Pending & { stage: 'armed' }): Pending {
+    disarm();
+    const pending = { stage: 'waiting', fault, tries: tries + 1 } as const;
+    this.#pending.set(fault.id, pending);
+    return pending;
+  }
+
+  #armed({ fault, tries }: Pending, target: Target, disarm: () => void): void {
+    this.#pending.set(fault.id, { stage: 'armed', fault, tries, sinceStep: this.#step, target, disarm });
   }
 
   /** Has what happens at the worker itself waited for there. */
-  #arm(fault: Fault): void {
+  #arm(pending: Pending): void {
+    const { fault } = pending;
     if (fault.phase !== 'receiving' && fault.phase !== 'uploading' && fault.phase !== 'computing') return;
-    const target = this.#choose(fault);
+    const target = this.#choose(pending);
     if (target === null) return;
-    if (fault.phase === 'computing') return this.#armCompute(fault, target);
+    if (fault.phase === 'computing') return this.#armCompute(pending, target);
     const flow = target.link?.[fault.phase === 'receiving' ? 'down' : 'up'];
     if (flow === undefined)
       return this.#settle(fault, target, missed('no open connection goes through the proxy'));
@@ -121,15 +146,16 @@ export class Supervisor {
       // A connection that is silent from here on stays as it is.
       if (action !== 'half-open') flow.release();
     });
-    this.#pending.set(fault.id, { stage: 'armed', fault, target, disarm: () => flow.revoke(rule) });
+    this.#armed(pending, target, () => flow.revoke(rule));
   }
 
-  #armCompute(fault: Fault, target: Target): void {
+  #armCompute(pending: Pending, target: Target): void {
+    const { fault } = pending;
     const { id, step } = fault;
     const action = fault.do === 'nan' || fault.do === 'wrong' ? fault.do : 'hold';
     const holdMs = fault.do === 'slow' ? fault.ms : null;
     if (target.order({ type: 'arm', id, action, step, holdMs })) {
-      this.#pending.set(id, { stage: 'armed', fault, target, disarm: () => {} });
+      this.#armed(pending, target, () => void target.order({ type: 'disarm', id }));
     } else if (isComputeAction(fault.do)) {
       this.#settle(fault, target, missed('the worker was not started with faults'));
     }
@@ -139,37 +165,43 @@ export class Supervisor {
   #armByClock(worker: number): void {
     const target = this.#options.crew.targets.find((other) => other.worker === worker);
     if (target === undefined) return;
-    for (const { stage, fault } of [...this.#pending.values()]) {
+    for (const pending of [...this.#pending.values()]) {
+      const { fault } = pending;
       const isFor = fault.worker === 'random' || fault.worker === worker;
-      if (stage !== 'waiting' || fault.phase !== 'computing' || !isFor) continue;
+      if (pending.stage !== 'waiting' || fault.phase !== 'computing' || !isFor) continue;
       const disarm = this.#after(this.#progress.usualMs(worker) / 2, () => {
         if (!this.#isClosed) this.#strike(fault, target);
       });
-      this.#pending.set(fault.id, { stage: 'armed', fault, target, disarm });
+      this.#armed(pending, target, disarm);
     }
   }
 
-  #reported(pid: number, report: WorkerFaultReport): void {
+  #reported(pid: number, report: WorkerFaultReport, reply: Target['order']): void {
     if (report.type === 'begun') {
       this.#shardsBegun += 1;
       return;
     }
     const pending = this.#pending.get(report.id);
-    if (pending?.stage !== 'armed' || pending.target.pid !== pid) return;
+    if (pending?.stage !== 'armed' || pending.target.pid !== pid) {
+      // It was taken back too late: nobody waits for it any more.
+      reply({ type: 'release' });
+      return;
+    }
     const { fault, target } = pending;
     if (isComputeAction(fault.do)) {
       const what = `${fault.do} at shard ${report.shard} of step ${report.step}`;
       return this.#settle(fault, target, hit(what));
     }
     this.#strike(fault, target);
-    target.order({ type: 'release' });
+    reply({ type: 'release' });
   }
 
   /** At a point of the coordinator. What is about one worker hits that one, if it will do. */
-  #strikeAt(fault: Fault, { worker }: RunPoint): void {
+  #strikeAt(pending: Pending, { worker }: RunPoint): void {
+    const { fault } = pending;
     if (fault.do === 'join' || fault.do === 'kill-coordinator') return this.#strike(fault, null);
     if (worker === null) {
-      const target = this.#choose(fault);
+      const target = this.#choose(pending);
       if (target !== null) this.#strike(fault, target);
       return;
     }
@@ -179,9 +211,11 @@ export class Supervisor {
   }
 
   /** Whom a fault is for. Null if nobody is there: then it waits, or is given up. */
-  #choose(fault: Fault): Target | null {
+  #choose({ fault, tries }: Pending): Target | null {
     const { targets } = this.#options.crew;
-    if (fault.worker === 'random') return targets[Math.floor(fault.fraction * targets.length)] ?? null;
+    if (fault.worker === 'random') {
+      return targets[(Math.floor(fault.fraction * targets.length) + tries) % targets.length] ?? null;
+    }
     const target = targets.find(({ worker }) => worker === fault.worker) ?? null;
     if (target === null) this.#settle(fault, null, missed(`there is no worker ${fault.worker}`));
     return target;

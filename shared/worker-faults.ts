@@ -19,6 +19,8 @@ export const workerFaultOrder = z.discriminatedUnion('type', [
     /** How long `hold` holds the shard; null: until `release`. */
     holdMs: z.number().positive().nullable(),
   }),
+  /** Takes back what was armed and has not struck. */
+  z.strictObject({ type: z.literal('disarm'), id: z.string() }),
   /** Lets the shard that is held go on. */
   z.strictObject({ type: z.literal('release') }),
   /** Leave politely, as a person would ask for with a signal. */

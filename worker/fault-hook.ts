@@ -19,7 +19,7 @@ export function acceptFaults(leave: () => void): void {
     const order = workerFaultOrder.safeParse(message).data;
     if (order === undefined) return;
     if (order.type === 'leave') return leave();
-    if (order.type === 'arm') return thread.postMessage(order);
+    if (order.type === 'arm' || order.type === 'disarm') return thread.postMessage(order);
     Atomics.add(gate, 0, 1);
     Atomics.notify(gate, 0);
   });
@@ -39,6 +39,7 @@ export function withFaults(ports: ComputePorts): ComputePorts {
   parent.onmessage = (event) => {
     const order = workerFaultOrder.parse(dataOf(event));
     if (order.type === 'arm') faults.arm(order);
+    if (order.type === 'disarm') faults.disarm(order.id);
   };
   return {
     ...ports,

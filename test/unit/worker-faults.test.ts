@@ -33,7 +33,7 @@ function disturbed(...armed: readonly ShardFault[]) {
     hold: (ms) => log.push({ held: ms }),
   });
   for (const fault of armed) faults.arm(fault);
-  return { program: faultyProgram(program, faults), log };
+  return { program: faultyProgram(program, faults), faults, log };
 }
 
 const fault = (action: ShardFault['action'], step: number, holdMs: number | null = null): ShardFault => ({
@@ -70,6 +70,14 @@ describe('a program under faults', () => {
     const { program } = disturbed(fault('wrong', 0));
     const { gradient } = await program.train(task(0, 0));
     expect(gradient).toEqual(Float32Array.of(1.0009765625, -2.001953125, 3.0029296875));
+  });
+
+  it('forgets what was taken back', async () => {
+    const { program, faults, log } = disturbed(fault('nan', 0), fault('hold', 0));
+    faults.disarm('nan');
+    faults.disarm('hold');
+    expect((await program.train(task(0, 0))).gradient).toEqual(Float32Array.of(1, -2, 3));
+    expect(log).toEqual([{ type: 'begun', step: 0, shard: 0 }]);
   });
 
   it('leaves evaluations alone', async () => {

@@ -24,6 +24,10 @@ export class ShardFaults {
     this.#armed = [...this.#armed, fault];
   }
 
+  disarm(id: string): void {
+    this.#armed = this.#armed.filter((fault) => fault.id !== id);
+  }
+
   /** Before a shard is computed: holds it if that was asked for. */
   before(step: number, shard: number): void {
     this.#effects.report({ type: 'begun', step, shard });
