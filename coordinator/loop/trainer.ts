@@ -1,16 +1,13 @@
-import { createHash } from 'node:crypto';
 import { invariant, LockstepError } from '../../shared/errors.js';
 import type { ShardPartial } from '../../shared/partial.js';
-import { batchLossOf, layoutOf, RunningLogs } from '../../shared/sums.js';
-import { bytesOf } from '../../shared/tensors.js';
+import { RunningLogs } from '../../shared/sums.js';
 import type { Logs, Training } from '../callbacks/callback.js';
 import { CallbackList } from '../callbacks/callback-list.js';
 import { History } from '../callbacks/history.js';
-import { weightsSha256 } from '../checkpoint/hashes.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { Conductor } from '../conductor.js';
-import type { RoundOutcome } from '../round.js';
 import { auditedShards } from './audited-shards.js';
+import { commitStep, type StepResult } from './commit-step.js';
 import { evaluateSource } from './evaluate.js';
 import { feed, type Turn } from './feed.js';
 import { hashState, type RunningState, resumeFrom, takeSnapshot } from './run-snapshot.js';
@@ -167,8 +164,9 @@ export class Trainer {
     const outcome = await turn.run(state.weights);
     const updateMs = performance.now();
     invariant(outcome.sum !== null, 'a step without a sum');
-    const isApplied = await this.#apply(outcome.sum, rows, outcome.digests);
-    if (!isApplied) return;
+    const result = commitStep(this.#plan, this.#position, outcome);
+    if (result.kind === 'not-finite') return this.#refuse(outcome.sum, rows, result);
+    this.#totals.add(outcome.sum.sums, outcome.sum.scores, rows);
     const { step, samplesSeen } = this.#position;
     this.#position = {
       ...this.#position,
@@ -204,48 +202,17 @@ export class Trainer {
     if (checkpoints?.due(step + 1)) this.#save();
   }
 
-  /** Applies a sum, or ends the training if it is not finite: then nothing changes. Gives whether it was applied. */
-  async #apply(sum: ShardPartial, rows: number, digests: RoundOutcome['digests']): Promise<boolean> {
-    const { program, state, onStep } = this.#plan;
-    const { batch, epoch, step } = this.#position;
-    const gradientSha256 =
-      onStep === null ? '' : createHash('sha256').update(bytesOf(sum.gradient)).digest('hex');
-    const loss = batchLossOf(layoutOf(program), program, sum.sums);
-    try {
-      if (!Number.isFinite(loss)) {
-        throw new LockstepError('NOT_FINITE', `the loss became ${loss} in step ${step}`, {
-          hint: 'Lower the learning rate, clip gradients (globalClipNorm), or look for extreme values in the data.',
-        });
-      }
-      state.step(sum, epoch);
-    } catch (error) {
-      if (!(error instanceof LockstepError) || error.code !== 'NOT_FINITE') throw error;
-      await this.#callbacks.onTrainBatchEnd(
-        batch,
-        { ...this.#totals.logs({ ranked: false }), loss },
-        this.#training,
-      );
-      if (!this.#stop.requested) throw error;
-      // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
-      this.#totals.add(sum.sums, sum.scores, rows);
-      return false;
-    }
+  /** Tells the callbacks of a step that is not finite, and fails unless one of them ends the training. */
+  async #refuse(
+    sum: ShardPartial,
+    rows: number,
+    { error, loss }: StepResult & { kind: 'not-finite' },
+  ): Promise<void> {
+    const logs = { ...this.#totals.logs({ ranked: false }), loss };
+    await this.#callbacks.onTrainBatchEnd(this.#position.batch, logs, this.#training);
+    if (!this.#stop.requested) throw error;
+    // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
     this.#totals.add(sum.sums, sum.scores, rows);
-    if (onStep !== null) {
-      const { manifest, weights } = state;
-      const hash = weightsSha256(manifest, weights.flat);
-      onStep({
-        step: step + 1,
-        manifest,
-        flat: weights.flat,
-        weightsSha256: hash,
-        gradientSha256,
-        shardHashes: Object.fromEntries(
-          [...digests].map(([shard, variables]) => [shard, variables.join('')]),
-        ),
-      });
-    }
-    return true;
   }
 
   /** The logs of the validation, if one is due; null if it was interrupted: a resume begins it again. */
