@@ -3,6 +3,10 @@ import { Cluster } from '../coordinator/cluster.js';
 import type { RunEvent } from '../coordinator/events.js';
 import { defineJob, type LoadedJob } from '../coordinator/job.js';
 import { loadJob } from '../coordinator/load-job.js';
+import { type Comparison, compareReceipts } from '../coordinator/receipts/compare.js';
+import { type Description, describeDifference } from '../coordinator/receipts/describe.js';
+import type { Receipt, ReceiptsHeader } from '../coordinator/receipts/receipt.js';
+import type { RunReport } from '../coordinator/report.js';
 import { trainJob } from '../coordinator/train-job.js';
 import { LockstepError } from '../shared/errors.js';
 import type { VerifyOptions } from './commands.js';
@@ -10,7 +14,6 @@ import { plural } from './format.js';
 import { Interrupt } from './interrupt.js';
 import { checkDataDir } from './run-training.js';
 import { silenceTfjsBanner } from './tfjs-banner.js';
-import { describeDifference, firstDifference, type TracedStep, traced } from './trace.js';
 import { openView, type View } from './view.js';
 
 const steps = 20;
@@ -31,7 +34,7 @@ const plans: readonly Plan[] = [
 
 /**
  * `lockstep verify`: the same steps by different workers, compared bit by bit.
- * @throws LockstepError NOT_DETERMINISTIC naming the first step, shard and tensor that differ
+ * @throws LockstepError NOT_DETERMINISTIC naming the first step, and in it the first shard and tensor, that differ
  */
 export async function verify(path: string, options: VerifyOptions): Promise<number> {
   silenceTfjsBanner();
@@ -43,33 +46,23 @@ export async function verify(path: string, options: VerifyOptions): Promise<numb
     () => view.close(),
   );
   try {
-    let reference: readonly TracedStep[] | null = null;
+    let reference: Run | null = null;
     for (const plan of plans) {
-      const { trace, lostWorker } = await run(plan, loaded, options, view, interrupt.signal);
+      const own = await run(plan, loaded, options, view, interrupt.signal);
       if (interrupt.exitCode !== null) return interrupt.exitCode;
-      const hash = trace.at(-1)?.weightsSha256 ?? 'none';
-      view.announce({
-        tone: 'plain',
-        text: `${plan.name}: ${plural(trace.length, 'step')}, weights ${hash}`,
-      });
-      reference ??= trace;
-      const difference = firstDifference(reference, trace);
-      if (difference !== null) {
-        throw new LockstepError(
-          'NOT_DETERMINISTIC',
-          describeDifference(difference, plans[0].name, plan.name),
-          {
-            hint: 'Look for state or randomness outside the seed in the layers, losses and data of the job.',
-          },
-        );
-      }
-      if (plan.kill && !lostWorker) {
+      const { steps, weightsSha256: hash } = own.report;
+      view.announce({ tone: 'plain', text: `${plan.name}: ${plural(steps, 'step')}, weights ${hash}` });
+      reference ??= own;
+      const comparison = await compareReceipts(reference.receipts, own.receipts);
+      const found = describe(comparison, plans[0].name, plan.name);
+      if (found !== null) throw new LockstepError('NOT_DETERMINISTIC', found.what, found);
+      if (plan.kill && !own.lostWorker) {
         const text = 'not proven: the run ended before a worker could be killed; verify with more data';
         view.announce({ tone: 'warning', text });
         return 1;
       }
     }
-    view.announce({ tone: 'good', text: `same bits after each of ${reference?.length ?? 0} steps` });
+    view.announce({ tone: 'good', text: `same bits after each of ${reference?.report.steps ?? 0} steps` });
     return 0;
   } catch (error) {
     if (interrupt.exitCode !== null) return interrupt.exitCode;
@@ -80,6 +73,15 @@ export async function verify(path: string, options: VerifyOptions): Promise<numb
   }
 }
 
+function describe({ difference, last }: Comparison, a: string, b: string): Description | null {
+  if (difference !== null) return describeDifference(difference, a, b);
+  if (last[0] === last[1]) return null;
+  return {
+    what: `${a} made ${last[0]} steps, ${b} ${last[1]}`,
+    hint: "Look at the job's data: it must give as many batches each time.",
+  };
+}
+
 /** Callbacks may write files, and validation changes no bit of the weights. */
 function withoutSideEffects(loaded: LoadedJob): LoadedJob {
   const job = { ...loaded.job, callbacks: [], validationFreq: Number.MAX_SAFE_INTEGER };
@@ -87,7 +89,8 @@ function withoutSideEffects(loaded: LoadedJob): LoadedJob {
 }
 
 interface Run {
-  readonly trace: readonly TracedStep[];
+  readonly receipts: readonly (Receipt | ReceiptsHeader)[];
+  readonly report: RunReport;
   /** Whether a worker was killed and the trainer noticed. */
   readonly lostWorker: boolean;
 }
@@ -99,7 +102,7 @@ async function run(
   view: View,
   signal: AbortSignal,
 ): Promise<Run> {
-  const trace: TracedStep[] = [];
+  const receipts: (Receipt | ReceiptsHeader)[] = [];
   let victim: number | null = null;
   let timer: NodeJS.Timeout | null = null;
   let killed = false;
@@ -115,7 +118,7 @@ async function run(
   view.announce({ tone: 'dim', text: `training by ${name}` });
   const cluster = await Cluster.local({ workers, backend, threadsPerWorker, job: loaded, onEvent });
   try {
-    await trainJob(cluster, loaded, {
+    const report = await trainJob(cluster, loaded, {
       shards,
       ...(seed === undefined ? {} : { seed }),
       // An epoch has at least one step.
@@ -123,18 +126,19 @@ async function run(
       maxSteps: steps,
       dataDir: data === undefined ? null : resolve(data),
       signal,
-      onStep: (record) => {
-        trace.push(traced(record));
-        if (!kill || trace.length !== killAfterStep || victim === null) return;
+      recordShards: true,
+      onReceipt: (receipt) => {
+        receipts.push(receipt);
+        if (!kill || !('data' in receipt) || receipt.step !== killAfterStep || victim === null) return;
         const pid = victim;
         timer = setTimeout(() => {
           killed = process.kill(pid, 'SIGKILL');
         }, stepMs / 2);
       },
     });
+    return { receipts, report, lostWorker };
   } finally {
     if (timer !== null) clearTimeout(timer);
     await cluster.close();
   }
-  return { trace, lostWorker };
 }

@@ -4,6 +4,7 @@ import type { FunctionRef } from '../shared/program.js';
 import type { Random } from '../shared/random.js';
 import type { Callback } from './callbacks/callback.js';
 import type { Dataset, StreamDataset } from './data/dataset.js';
+import type { NonFinitePolicy } from './loop/training-plan.js';
 import type { OptimizerConfig, OptimizerName } from './optimizer/optimizer.js';
 
 /** What a job's functions are given. */
@@ -63,6 +64,11 @@ export interface Job {
   /** Default 0. */
   readonly seed?: number;
   readonly checkpoint?: CheckpointOptions;
+  /**
+   * What to do about a step whose loss or gradient holds NaN or Inf: `stop` the run, or `skip` the step: its data is
+   * consumed, and nothing else changes. Default `stop`.
+   */
+  readonly onNonFinite?: NonFinitePolicy;
 }
 
 export interface CheckpointOptions {

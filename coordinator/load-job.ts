@@ -142,6 +142,7 @@ const jobSchema = z.strictObject({
     .max(1, 'a number from 0 to 1')
     .optional(),
   seed: z.int('an integer').optional(),
+  onNonFinite: z.enum(['stop', 'skip'], "'stop' or 'skip'").optional(),
   checkpoint: z
     .strictObject(
       {

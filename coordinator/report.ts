@@ -67,6 +67,10 @@ export interface RunReport {
   /** Under a fault plan: shards of training that local workers began in this start, those that died included. */
   readonly shardsBegun?: number;
   readonly checkpoint: string | null;
+  /** Steps of the whole run that were not finite and skipped, counted from 1. */
+  readonly skippedSteps: readonly number[];
+  /** The chain stands for all that the run did; null without a run folder. */
+  readonly receipts: TrainingOutcome['receipts'];
   readonly fingerprint: Fingerprint | null;
   readonly version: string;
 }
@@ -108,6 +112,8 @@ export function reportOf(plan: TrainingPlan, outcome: TrainingOutcome, conductor
     })),
     faults: tallies.flatMap(({ row, lost }) => (lost === null ? [] : [{ worker: row.worker, reason: lost }])),
     checkpoint: checkpoints?.lastPath ?? null,
+    skippedSteps: position.skippedSteps,
+    receipts: outcome.receipts,
     fingerprint: conductor.fingerprint,
     version,
   };

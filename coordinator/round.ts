@@ -30,7 +30,7 @@ export interface RoundPlan {
   readonly digest: boolean;
   readonly data: RoundData;
   /** Which rows of the dataset the batch holds, in its order; null where the data does not say. */
-  readonly indices: Int32Array | null;
+  readonly indices: Float64Array | null;
 }
 
 /** One round of work: a batch under one version of the weights. */

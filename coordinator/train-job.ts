@@ -13,8 +13,9 @@ import { exclusively } from './loop/exclusively.js';
 import { splitValidation } from './loop/fit.js';
 import { type OpenedCheckpoints, openCheckpoints } from './loop/open-checkpoints.js';
 import { runPlan } from './loop/run-plan.js';
-import type { StepRecord } from './loop/training-plan.js';
+import type { NonFinitePolicy } from './loop/training-plan.js';
 import { fromName } from './optimizer/from-tfjs.js';
+import type { ReceiptListener } from './receipts/receipts.js';
 import { type RunReport, reportOf } from './report.js';
 
 /** What the command line says beside the job. Each option overrides the job's own. */
@@ -32,8 +33,11 @@ export interface TrainOptions {
   /** When aborted, the step in flight is finished and a checkpoint written. */
   readonly signal?: AbortSignal;
   readonly onEvent?: RunListener;
-  /** Called after every commit. */
-  readonly onStep?: (record: StepRecord) => void;
+  readonly onNonFinite?: NonFinitePolicy;
+  /** Whether the receipts tell of each shard's gradient. Default false. */
+  readonly recordShards?: boolean;
+  /** Called with the receipt of every step, also without a run folder. */
+  readonly onReceipt?: ReceiptListener;
 }
 
 /**
@@ -108,7 +112,9 @@ async function trainWith(
       resume: opened?.resume ?? null,
       maxSteps: options.maxSteps ?? null,
       signal: options.signal ?? null,
-      onStep: options.onStep ?? null,
+      onNonFinite: options.onNonFinite ?? job.onNonFinite ?? 'stop',
+      recordShards: options.recordShards ?? false,
+      onReceipt: options.onReceipt ?? null,
     });
     const outcome = await runPlan(access, canonical, plan);
     access.faults?.finish();

@@ -24,6 +24,7 @@ export const errorCodes = {
   CHECKPOINT_NOT_FOUND: 2, // nothing to resume or evaluate
   CHECKPOINT_CORRUPT: 1, // a checkpoint's bytes do not match its checksums
   CHECKPOINT_MISMATCH: 2, // the checkpoint belongs to another model, shard count or optimizer
+  RECEIPTS_INVALID: 2, // a file of receipts cannot be read, or holds something else
   RUN_LOCKED: 2, // another coordinator holds the run folder
   // -- workers, network --
   ADDRESS_IN_USE: 2, // the port or socket is taken

@@ -3,6 +3,8 @@ import type { Snapshot } from './snapshot.js';
 import type { CheckpointStore, WrittenCheckpoint } from './store.js';
 
 export interface CheckpointWriterEvents {
+  /** Awaited before each checkpoint is written: what must be on disk before it. */
+  beforeWrite?(): Promise<void>;
   onWritten(written: WrittenCheckpoint): void;
   /** The checkpoint could not be written; the run and the older checkpoints are unharmed. */
   onError(error: LockstepError, snapshot: Snapshot): void;
@@ -53,6 +55,7 @@ export class CheckpointWriter {
 
   async #write(snapshot: Snapshot): Promise<void> {
     let written: WrittenCheckpoint;
+    await this.#events.beforeWrite?.();
     try {
       written = await this.#store.write(snapshot);
     } catch (error) {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { digestPattern } from '../../shared/digest.js';
 import type { Json } from '../../shared/json.js';
 import type { Manifest } from '../../shared/manifest.js';
 import { sizeOf } from '../../shared/tensors.js';
@@ -8,6 +9,7 @@ const count = z.int().nonnegative();
 const anyNumber = z.custom<number>((value) => typeof value === 'number', 'expected a number');
 const json = z.custom<Json>(isJson, 'expected plain data');
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const digest = z.string().regex(digestPattern);
 
 function isJson(value: unknown): boolean {
   if (value === null || ['boolean', 'number', 'string'].includes(typeof value)) return true;
@@ -85,6 +87,10 @@ const runState = z.strictObject({
   program: z.string(),
   fingerprint: json,
   manifestHash: z.string(),
+  /** Steps that were not finite and skipped, counted from 1. */
+  skippedSteps: z.array(count).default([]),
+  /** The chain of the receipts up to this step; null if the run keeps none. */
+  receiptsChain: digest.nullable().default(null),
   /** Each callback's values by its key, the history's among them. */
   callbacks: z.record(z.string(), z.record(z.string(), json)),
 });

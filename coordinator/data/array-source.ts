@@ -58,7 +58,8 @@ export function arraySource(
           );
         }
         row += indices.length;
-        yield { batch, rows: indices.length, indices, cursor: { rows: row, of: length } };
+        const samples = Float64Array.from(indices);
+        yield { batch, rows: indices.length, samples, cursor: { rows: row, of: length } };
       }
     },
   };

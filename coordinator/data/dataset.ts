@@ -40,8 +40,8 @@ export interface StreamDataset {
 export interface TrainingBatch {
   readonly batch: Batch;
   readonly rows: number;
-  /** Which rows of the dataset they are, where it has random access: a failure names them. */
-  readonly indices?: Int32Array;
+  /** Which samples these are: rows of the dataset, or records of the stream in the order of reading, from 0. */
+  readonly samples: Float64Array;
   /** Where the epoch stands after this batch; `BatchSource.open` continues from it. */
   readonly cursor: Json;
 }

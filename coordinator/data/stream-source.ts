@@ -70,7 +70,12 @@ export function streamSource(
             requireWhole(shuffled.given, { batchSize, stepsPerEpoch, length: stream.length });
             return;
           }
-          yield { batch: stackRecords(records), rows: records.length, cursor: shuffled.cursor() };
+          yield {
+            batch: stackRecords(records.map(({ record }) => record)),
+            rows: records.length,
+            samples: Float64Array.from(records, ({ number }) => number),
+            cursor: shuffled.cursor(),
+          };
         }
       } finally {
         await shuffled.close();
@@ -108,11 +113,17 @@ function tooManySteps(stepsPerEpoch: number, batches: number): LockstepError {
   );
 }
 
+/** A record, and which one of the stream it is, from 0. */
+interface NumberedRecord {
+  readonly record: StreamRecord;
+  readonly number: number;
+}
+
 class ShuffledStream {
   readonly #records: AsyncIterator<StreamRecord>;
   readonly #capacity: number;
   readonly #random: Random;
-  readonly #buffer: StreamRecord[] = [];
+  readonly #buffer: NumberedRecord[] = [];
   readonly #hash: Hash = createHash('sha256');
   #read = 0;
   #given = 0;
@@ -133,8 +144,8 @@ class ShuffledStream {
   }
 
   /** Up to `count` records: fewer only at the end of the stream. */
-  async take(count: number): Promise<StreamRecord[]> {
-    const taken: StreamRecord[] = [];
+  async take(count: number): Promise<NumberedRecord[]> {
+    const taken: NumberedRecord[] = [];
     while (taken.length < count) {
       const record = await this.#next();
       if (record === null) break;
@@ -164,12 +175,12 @@ class ShuffledStream {
   }
 
   /** The next record of the shuffled order, or null at the end. */
-  async #next(): Promise<StreamRecord | null> {
+  async #next(): Promise<NumberedRecord | null> {
     await this.#fill();
     if (this.#buffer.length === 0) return null;
     const at = this.#random.below(this.#buffer.length);
     const record = this.#buffer[at];
-    const last = this.#buffer.pop() as StreamRecord;
+    const last = this.#buffer.pop() as NumberedRecord;
     if (at < this.#buffer.length) this.#buffer[at] = last;
     this.#given += 1;
     return record;
@@ -182,12 +193,12 @@ class ShuffledStream {
         this.#ended = true;
         return;
       }
-      this.#read += 1;
+      const number = this.#read++;
       const record: StreamRecord = value;
       for (const { data } of [...record.x, ...record.y]) this.#hash.update(bytesOf(data));
       if (record.sampleWeights !== undefined)
         this.#hash.update(bytesOf(Float64Array.from(record.sampleWeights)));
-      this.#buffer.push(record);
+      this.#buffer.push({ record, number });
     }
   }
 }

@@ -14,16 +14,18 @@ import type { BatchSource, Dataset, StreamDataset } from '../data/dataset.js';
 import { streamSource } from '../data/stream-source.js';
 import { constraintsOf } from '../optimizer/constraints.js';
 import type { OptimizerConfig, Slots } from '../optimizer/optimizer.js';
+import type { ReceiptListener } from '../receipts/receipts.js';
 import { checkAuditFraction } from './audited-shards.js';
 import { type CanonicalModel, canonicalModel } from './canonical-model.js';
 import { checkBatchNorm } from './check-batch-norm.js';
 import { checkWhole } from './check-whole.js';
 import { ModelState } from './model-state.js';
 import { describeProgram, type Objective } from './program.js';
+import { receiptsFor } from './receipts-for.js';
 import type { RunCheckpoints } from './run-checkpoints.js';
 import { checkResumable } from './run-snapshot.js';
 import { signatureOf } from './signature.js';
-import type { StepRecord, TrainingPlan } from './training-plan.js';
+import type { NonFinitePolicy, TrainingPlan } from './training-plan.js';
 
 /** What `fit` and `trainJob` ask for; the same for both. */
 export interface TrainingRequest {
@@ -59,7 +61,10 @@ export interface TrainingRequest {
   readonly resume: Snapshot | null;
   readonly maxSteps: number | null;
   readonly signal: AbortSignal | null;
-  readonly onStep: ((record: StepRecord) => void) | null;
+  readonly onNonFinite: NonFinitePolicy;
+  /** Whether the receipts tell of each shard's gradient. */
+  readonly recordShards: boolean;
+  readonly onReceipt: ReceiptListener | null;
 }
 
 export function isStream(data: Dataset | StreamDataset): data is StreamDataset {
@@ -143,10 +148,11 @@ export async function buildPlan(
     checkBatch(batch, signature);
     return batch;
   };
+  const runId = resume?.run.runId ?? randomBytes(8).toString('hex');
   return {
     canonical,
     plan: {
-      runId: resume?.run.runId ?? randomBytes(8).toString('hex'),
+      runId,
       program,
       state,
       source,
@@ -167,7 +173,8 @@ export async function buildPlan(
       maxSteps: request.maxSteps,
       signal: request.signal,
       onEvent: emit,
-      onStep: request.onStep,
+      onNonFinite: request.onNonFinite,
+      receipts: await receiptsFor(request, { runId, seed, shards, batchSize }, state, emit),
     },
   };
 }

@@ -24,6 +24,8 @@ const fitOptions: Readonly<Record<keyof FitOptions, true>> = {
   metrics: true,
   weightedMetrics: true,
   checkpoint: true,
+  onNonFinite: true,
+  recordShards: true,
   signal: true,
   onEvent: true,
 };

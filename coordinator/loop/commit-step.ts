@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto';
 import { invariant, LockstepError } from '../../shared/errors.js';
 import { batchLossOf, layoutOf } from '../../shared/sums.js';
-import { bytesOf } from '../../shared/tensors.js';
-import { weightsSha256 } from '../checkpoint/hashes.js';
+import type { StepFacts } from '../receipts/receipts.js';
 import type { RoundOutcome } from '../round.js';
-import type { Position, TrainingPlan } from './training-plan.js';
+import type { TrainingPlan } from './training-plan.js';
 
 /** What became of a step. */
 export type StepResult =
@@ -14,38 +12,25 @@ export type StepResult =
 
 /** Applies what the shards of a step add up to, and commits it, unless it is not finite. Takes over the sum. */
 export function commitStep(
-  { program, state, onStep }: Pick<TrainingPlan, 'program' | 'state' | 'onStep'>,
-  { epoch, step }: Position,
-  { sum, digests }: RoundOutcome,
+  { program, state, receipts }: Pick<TrainingPlan, 'program' | 'state' | 'receipts'>,
+  facts: StepFacts,
+  { sum }: RoundOutcome,
 ): StepResult {
   invariant(sum !== null, 'a step without a sum');
-  const gradientSha256 =
-    onStep === null ? '' : createHash('sha256').update(bytesOf(sum.gradient)).digest('hex');
   const loss = batchLossOf(layoutOf(program), program, sum.sums);
+  const sumDigest = receipts?.sumOf(sum.gradient);
   try {
     if (!Number.isFinite(loss)) {
-      throw new LockstepError('NOT_FINITE', `the loss became ${loss} in step ${step}`, {
+      throw new LockstepError('NOT_FINITE', `the loss became ${loss}`, {
         hint: 'Lower the learning rate, clip gradients (globalClipNorm), or look for extreme values in the data.',
       });
     }
-    state.step(sum, epoch);
+    state.step(sum, facts.epoch);
   } catch (error) {
-    if (error instanceof LockstepError && error.code === 'NOT_FINITE')
-      return { kind: 'not-finite', error, loss };
-    throw error;
+    if (!(error instanceof LockstepError) || error.code !== 'NOT_FINITE') throw error;
+    const message = `step ${facts.step} is not finite: ${error.message}`;
+    return { kind: 'not-finite', error: new LockstepError('NOT_FINITE', message, error), loss };
   }
-  if (onStep !== null) {
-    const { manifest, weights } = state;
-    const { flat } = weights;
-    const shardHashes = [...digests].map(([shard, variables]) => [shard, variables.join('')]);
-    onStep({
-      step: step + 1,
-      manifest,
-      flat,
-      weightsSha256: weightsSha256(manifest, flat),
-      gradientSha256,
-      shardHashes: Object.fromEntries(shardHashes),
-    });
-  }
+  if (sumDigest !== undefined) receipts?.committed(facts, sumDigest);
   return { kind: 'committed' };
 }

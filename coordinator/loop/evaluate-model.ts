@@ -158,7 +158,15 @@ function hooksOf(
   reachable: Pick<Reachable, 'state' | 'program' | 'source'>,
   { callbacks }: PredictOptions,
 ): { callbacks: CallbackList; handle: Training } {
-  const nowhere = { step: 0, epoch: 0, batch: 0, cursor: null, samplesSeen: 0, stopped: false };
+  const nowhere = {
+    step: 0,
+    epoch: 0,
+    batch: 0,
+    cursor: null,
+    samplesSeen: 0,
+    stopped: false,
+    skippedSteps: [],
+  };
   const plan = { ...reachable, epochs: 1, validation: null, onEvent: emit };
   return {
     callbacks: new CallbackList(callbacksOf(callbacks, model)),

@@ -39,14 +39,14 @@ export async function* feed(
   const fetch = async (): Promise<{ batch: TrainingBatch; plan: RoundPlan } | null> => {
     const result = await iterator.next();
     if (result.done) return null;
-    const { rows, batch, indices = null } = result.value;
+    const { rows, batch, samples } = result.value;
     const data = new RoundData(prepare(batch), rows, batchSize, shards);
     const { present } = data.plan;
     const rowsPerShard = Math.ceil(batchSize / shards);
     const audited = auditedShards(step, present);
     const spec = { id: conductor.nextRoundId(), kind, step, shards, present, rowsPerShard, audited };
     step += 1;
-    return { batch: result.value, plan: { spec, batchRows: rows, digest, data, indices } };
+    return { batch: result.value, plan: { spec, batchRows: rows, digest, data, indices: samples } };
   };
   const fetchAhead = async (): ReturnType<typeof fetch> => {
     const next = await fetch();

@@ -17,6 +17,7 @@ import { exclusively } from './exclusively.js';
 import { type OpenedCheckpoints, openCheckpoints } from './open-checkpoints.js';
 import type { Objective } from './program.js';
 import { runPlan } from './run-plan.js';
+import type { NonFinitePolicy } from './training-plan.js';
 
 /** Rows to train on: arrays or tensors, or a dataset. */
 export type FitData = ArrayData | Dataset | StreamDataset;
@@ -66,6 +67,10 @@ export interface FitOptions {
     /** Continue from the newest checkpoint in the directory. Default false. */
     readonly resume?: boolean;
   };
+  /** What to do about a step whose loss or gradient holds NaN or Inf. Default `stop`. */
+  readonly onNonFinite?: NonFinitePolicy;
+  /** Whether the receipts in the checkpoint folder tell of each shard's gradient. Default false. */
+  readonly recordShards?: boolean;
   readonly signal?: AbortSignal;
   readonly onEvent?: RunListener;
 }
@@ -191,7 +196,9 @@ async function fitWith(
     resume: opened?.resume ?? null,
     maxSteps: null,
     signal: options.signal ?? null,
-    onStep: null,
+    onNonFinite: options.onNonFinite ?? 'stop',
+    recordShards: options.recordShards ?? false,
+    onReceipt: null,
   });
   try {
     return (await runPlan(access, canonical, plan)).history;

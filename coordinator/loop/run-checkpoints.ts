@@ -15,6 +15,7 @@ export class RunCheckpoints {
   readonly #everySteps: number | null;
   readonly #everyMs: number | null;
   #lastMs = performance.now();
+  #beforeWrite: () => Promise<void> = () => Promise.resolve();
   #isOwed = false;
   #lastPath: string | null;
   /** What could not be written last, and why; null once something newer is on disk. */
@@ -34,6 +35,7 @@ export class RunCheckpoints {
     this.#everySteps = everySteps ?? null;
     this.#everyMs = everySeconds === undefined ? null : everySeconds * 1_000;
     this.#writer = new CheckpointWriter(store, {
+      beforeWrite: () => this.#beforeWrite(),
       onWritten: ({ path, step, warnings }) => {
         this.#lastPath = path;
         this.#failure = null;
@@ -45,6 +47,11 @@ export class RunCheckpoints {
         onEvent({ type: 'warning', message: `${error.message}. ${error.hint}` });
       },
     });
+  }
+
+  /** Has `flush` awaited before each checkpoint is written: what must be on disk before it. */
+  writeAfter(flush: () => Promise<void>): void {
+    this.#beforeWrite = flush;
   }
 
   /** The newest checkpoint of this run that is complete, also of an earlier start; null before the first. */

@@ -62,6 +62,8 @@ export function takeSnapshot(running: RunningState, fingerprint: Fingerprint | n
     tensors: tensorsOf(running),
     run: {
       ...position,
+      skippedSteps: [...position.skippedSteps],
+      receiptsChain: plan.receipts?.chain ?? null,
       runId,
       version,
       term: checkpoints?.term ?? 0,
@@ -96,8 +98,8 @@ export function resumeFrom(snapshot: Snapshot, { plan, totals, callbacks }: Runn
   // Between epochs there is nothing to go on with: the next one may measure something else.
   if (run.batch > 0) totals.loadState(totalsIn(tensors));
   callbacks.loadState({ values: run.callbacks, tensors: callbackTensors });
-  const { step, epoch, batch, cursor, samplesSeen, stopped } = run;
-  return { step, epoch, batch, cursor, samplesSeen, stopped };
+  const { step, epoch, batch, cursor, samplesSeen, stopped, skippedSteps } = run;
+  return { step, epoch, batch, cursor, samplesSeen, stopped, skippedSteps };
 }
 
 /** The run's `stateSha256`. */

@@ -1,3 +1,5 @@
+import type { RoundOutcome } from '../round.js';
+
 /** Milliseconds of one step by part. */
 export interface StepParts {
   /** Waiting for the batch. */
@@ -12,6 +14,21 @@ export interface StepParts {
   readonly reduce: number;
   /** Clipping, optimizer, BatchNorm, commit. */
   readonly update: number;
+}
+
+/** How long the parts of a step took. */
+export function partsOf(
+  { broadcastMs, computeMs, reduceMs, roundMs }: RoundOutcome,
+  { dataMs, updateMs }: { dataMs: number; updateMs: number },
+): StepParts {
+  return {
+    data: dataMs,
+    broadcast: broadcastMs,
+    compute: computeMs,
+    upload: Math.max(0, roundMs - computeMs - broadcastMs - reduceMs),
+    reduce: reduceMs,
+    update: updateMs,
+  };
 }
 
 export interface StepSummary {

@@ -1,3 +1,4 @@
+import type { Digest } from '../../shared/digest.js';
 import { invariant, LockstepError } from '../../shared/errors.js';
 import type { ShardPartial } from '../../shared/partial.js';
 import { RunningLogs } from '../../shared/sums.js';
@@ -6,14 +7,16 @@ import { CallbackList } from '../callbacks/callback-list.js';
 import { History } from '../callbacks/history.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { Conductor } from '../conductor.js';
+import type { StepFacts } from '../receipts/receipts.js';
 import { auditedShards } from './audited-shards.js';
 import { commitStep, type StepResult } from './commit-step.js';
-import { evaluateSource } from './evaluate.js';
 import { feed, type Turn } from './feed.js';
 import { hashState, type RunningState, resumeFrom, takeSnapshot } from './run-snapshot.js';
-import { StepTimings } from './step-timings.js';
+import { withSkipped } from './skipped-steps.js';
+import { partsOf, StepTimings } from './step-timings.js';
 import { type StopRequest, trainingFor } from './training-handle.js';
 import type { Position, TrainingPlan } from './training-plan.js';
+import { validateEpoch } from './validate.js';
 
 export interface TrainingOutcome {
   readonly cause: 'done' | 'stopped-early' | 'signal';
@@ -25,6 +28,7 @@ export interface TrainingOutcome {
   readonly samplesTrained: number;
   readonly logs: Logs;
   readonly stateSha256: string;
+  readonly receipts: { readonly file: string | null; readonly chain: Digest } | null;
 }
 
 /** Runs a plan: epochs, steps, validation, callbacks, checkpoints. */
@@ -52,7 +56,15 @@ export class Trainer {
     this.#callbacks = new CallbackList([...plan.callbacks, this.#history]);
     this.#totals = new RunningLogs(plan.program);
     const { initialEpoch: epoch } = plan;
-    this.#position = { step: 0, epoch, batch: 0, cursor: null, samplesSeen: 0, stopped: false };
+    this.#position = {
+      step: 0,
+      epoch,
+      batch: 0,
+      cursor: null,
+      samplesSeen: 0,
+      stopped: false,
+      skippedSteps: [],
+    };
     this.#training = trainingFor(plan, this.#stop, () => this.#position);
   }
 
@@ -61,10 +73,19 @@ export class Trainer {
    * was committed is saved first; CHECKPOINT_UNWRITABLE if the last checkpoint cannot be written
    */
   async run(): Promise<TrainingOutcome> {
+    try {
+      return await this.#run();
+    } finally {
+      await this.#plan.receipts?.close();
+    }
+  }
+
+  async #run(): Promise<TrainingOutcome> {
     const startedMs = performance.now();
-    const { resume, epochs } = this.#plan;
+    const { resume, epochs, receipts } = this.#plan;
     await this.#callbacks.onTrainBegin(this.#training);
     if (resume !== null) this.#position = resumeFrom(resume, this.#running());
+    receipts?.start(this.#position.step, this.#conductor.fingerprint?.backend ?? 'unknown');
     let isDone = this.#position.stopped;
     try {
       while (!isDone && !this.#isInterrupted() && this.#position.epoch < epochs) isDone = await this.#epoch();
@@ -78,6 +99,7 @@ export class Trainer {
     const isOver = isDone || this.#position.epoch >= epochs;
     const { version } = this.#plan.state.weights;
     await this.#callbacks.onTrainEnd(this.#logs, this.#training);
+    this.#settle();
     // A callback may restore the best weights at the very end; a run that was interrupted goes on from the last ones.
     if (isOver && this.#plan.state.weights.version !== version) this.#save();
     await this.#plan.checkpoints?.complete();
@@ -91,6 +113,7 @@ export class Trainer {
       samplesTrained: this.#samplesTrained,
       logs: this.#logs,
       stateSha256: hashState(this.#running()),
+      receipts: receipts === null ? null : { file: receipts.file, chain: receipts.chain },
     };
   }
 
@@ -110,7 +133,7 @@ export class Trainer {
       batchSize: source.batchSize,
       shards,
       firstStep: step,
-      digest: this.#plan.onStep !== null,
+      digest: this.#plan.receipts?.recordShards ?? false,
       auditedShards: (at: number, present: number) =>
         auditedShards({ seed, fraction: auditFraction }, at, present),
       prepare,
@@ -128,16 +151,26 @@ export class Trainer {
         hint: 'A stream must give records each time it is opened.',
       });
     }
-    const validated = await this.#validate(epoch);
+    const validated = await validateEpoch(epoch, {
+      plan: this.#plan,
+      conductor: this.#conductor,
+      callbacks: this.#callbacks,
+      training: this.#training,
+      isInterrupted: () => this.#isInterrupted(),
+    });
     if (validated === null) {
       this.#save();
       return false;
     }
-    const logs = { ...this.#totals.logs(), ...validated };
+    // Of an epoch whose every step was skipped there is no loss, and least of all one of 0.
+    const ownLogs = this.#totals.rows === 0 ? { loss: Number.NaN } : this.#totals.logs();
+    const logs = { ...ownLogs, ...validated };
+    this.#settle();
     this.#logs = logs;
     this.#beforeHooks = this.#plan.checkpoints === null ? null : this.#snapshot();
     await this.#callbacks.onEpochEnd(epoch, logs, this.#training);
     this.#beforeHooks = null;
+    this.#settle();
     const steps = this.#position.batch;
     this.#position = {
       ...this.#position,
@@ -158,16 +191,19 @@ export class Trainer {
   async #step(turn: Turn): Promise<void> {
     const { onEvent, checkpoints, state } = this.#plan;
     const { epoch, batch } = this.#position;
-    const { rows, cursor } = turn.batch;
+    const { rows, cursor, samples } = turn.batch;
     const startedMs = performance.now();
     await this.#callbacks.onTrainBatchBegin(batch, this.#training);
+    this.#settle();
     const outcome = await turn.run(state.weights);
     const updateMs = performance.now();
     invariant(outcome.sum !== null, 'a step without a sum');
-    const result = commitStep(this.#plan, this.#position, outcome);
-    if (result.kind === 'not-finite') return this.#refuse(outcome.sum, rows, result);
-    this.#totals.add(outcome.sum.sums, outcome.sum.scores, rows);
     const { step, samplesSeen } = this.#position;
+    const facts = { step: step + 1, epoch, batch, samples, cursor, shards: outcome.digests };
+    const result = commitStep(this.#plan, facts, outcome);
+    const isCommitted = result.kind === 'committed';
+    if (isCommitted) this.#totals.add(outcome.sum.sums, outcome.sum.scores, rows);
+    else if (!(await this.#skip(outcome.sum, facts, result))) return;
     this.#position = {
       ...this.#position,
       step: step + 1,
@@ -176,19 +212,15 @@ export class Trainer {
       samplesSeen: samplesSeen + rows,
     };
     this.#samplesTrained += rows;
-    const { broadcastMs, computeMs, reduceMs, roundMs } = outcome;
     const stepMs = performance.now() - startedMs + turn.dataMs;
-    this.#timings.add(stepMs, {
-      data: turn.dataMs,
-      broadcast: broadcastMs,
-      compute: computeMs,
-      upload: Math.max(0, roundMs - computeMs - broadcastMs - reduceMs),
-      reduce: reduceMs,
-      update: performance.now() - updateMs,
-    });
+    this.#timings.add(
+      stepMs,
+      partsOf(outcome, { dataMs: turn.dataMs, updateMs: performance.now() - updateMs }),
+    );
     const logs = this.#totals.logs({ ranked: false });
     this.#logs = logs;
-    await this.#callbacks.onTrainBatchEnd(batch, logs, this.#training);
+    if (isCommitted) await this.#callbacks.onTrainBatchEnd(batch, logs, this.#training);
+    this.#settle();
     onEvent({
       type: 'step',
       epoch,
@@ -202,44 +234,28 @@ export class Trainer {
     if (checkpoints?.due(step + 1)) this.#save();
   }
 
-  /** Tells the callbacks of a step that is not finite, and fails unless one of them ends the training. */
-  async #refuse(
-    sum: ShardPartial,
-    rows: number,
+  /**
+   * Tells the callbacks of a step that is not finite, and skips it. Gives false if one of them ended the training.
+   * @throws LockstepError NOT_FINITE if the step may not be skipped
+   */
+  async #skip(
+    { sums, scores }: ShardPartial,
+    facts: StepFacts,
     { error, loss }: StepResult & { kind: 'not-finite' },
-  ): Promise<void> {
+  ): Promise<boolean> {
+    const { onNonFinite, receipts, onEvent } = this.#plan;
     const logs = { ...this.#totals.logs({ ranked: false }), loss };
-    await this.#callbacks.onTrainBatchEnd(this.#position.batch, logs, this.#training);
-    if (!this.#stop.requested) throw error;
-    // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
-    this.#totals.add(sum.sums, sum.scores, rows);
-  }
-
-  /** The logs of the validation, if one is due; null if it was interrupted: a resume begins it again. */
-  async #validate(epoch: number): Promise<Logs | null> {
-    const { validation, validationFreq, program, shards, prepareValidation, state, onEvent } = this.#plan;
-    const isDue =
-      typeof validationFreq === 'number'
-        ? (epoch + 1) % validationFreq === 0
-        : validationFreq.includes(epoch + 1);
-    if (validation === null || !isDue) return {};
-    const { stepsPerEpoch: batches } = validation;
-    await this.#callbacks.onTestBegin(this.#training);
-    const logs = await evaluateSource(this.#conductor, program, {
-      source: validation,
-      shards,
-      weights: state.weights,
-      prepare: prepareValidation,
-      isInterrupted: () => this.#isInterrupted(),
-      onBatchBegin: (batch) => this.#callbacks.onTestBatchBegin(batch, this.#training),
-      onBatchEnd: async (batch, batchLogs) => {
-        await this.#callbacks.onTestBatchEnd(batch, batchLogs, this.#training);
-        onEvent({ type: 'test-batch', batch, batches });
-      },
-    });
-    if (logs === null) return null;
-    await this.#callbacks.onTestEnd(logs, this.#training);
-    return Object.fromEntries(Object.entries(logs).map(([name, value]) => [`val_${name}`, value]));
+    await this.#callbacks.onTrainBatchEnd(facts.batch, logs, this.#training);
+    if (this.#stop.requested) {
+      // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
+      this.#totals.add(sums, scores, facts.samples.length);
+      return false;
+    }
+    const skippedSteps = withSkipped(this.#position.skippedSteps, facts.step, onNonFinite, error);
+    this.#position = { ...this.#position, skippedSteps };
+    receipts?.skipped(facts);
+    onEvent({ type: 'warning', message: `${error.message}; it is skipped` });
+    return true;
   }
 
   /** Whether to end before the epoch does. What a callback has ended is brought to its end. */
@@ -249,11 +265,17 @@ export class Trainer {
     return signal?.aborted === true || (maxSteps !== null && this.#position.step >= maxSteps);
   }
 
+  /** Has the receipts tell of weights that callbacks have set. */
+  #settle(): void {
+    this.#plan.receipts?.settle(this.#position.step);
+  }
+
   #save(): void {
     this.#plan.checkpoints?.save(this.#snapshot());
   }
 
   #snapshot(): Snapshot {
+    this.#settle();
     return takeSnapshot(this.#running(), this.#conductor.fingerprint);
   }
 

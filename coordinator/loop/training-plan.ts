@@ -1,25 +1,14 @@
-import type { Manifest } from '../../shared/manifest.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import type { Callback } from '../callbacks/callback.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { Batch, BatchSource } from '../data/dataset.js';
 import type { RunListener } from '../events.js';
+import type { Receipts } from '../receipts/receipts.js';
 import type { ModelState } from './model-state.js';
 import type { RunCheckpoints } from './run-checkpoints.js';
 
-/** A step as `lockstep verify` compares it. */
-export interface StepRecord {
-  /** Steps committed, this one included. */
-  readonly step: number;
-  readonly manifest: Manifest;
-  /** float32[totalSize]: the committed weights; valid during the call. */
-  readonly flat: Float32Array;
-  readonly weightsSha256: string;
-  /** Of the sum of all shards, before clipping. */
-  readonly gradientSha256: string;
-  /** Of each shard's own gradient, by shard. */
-  readonly shardHashes: Readonly<Record<number, string>>;
-}
+/** What to do about a step whose loss, gradient or batch statistics hold NaN or Inf. */
+export type NonFinitePolicy = 'stop' | 'skip';
 
 /** Everything a training run needs, resolved: nothing in it is optional or to be looked up. */
 export interface TrainingPlan {
@@ -49,7 +38,9 @@ export interface TrainingPlan {
   readonly maxSteps: number | null;
   readonly signal: AbortSignal | null;
   readonly onEvent: RunListener;
-  readonly onStep: ((record: StepRecord) => void) | null;
+  readonly onNonFinite: NonFinitePolicy;
+  /** Null without a run folder. */
+  readonly receipts: Receipts | null;
 }
 
 /** Where a run stands between two steps. */
@@ -62,4 +53,6 @@ export interface Position {
   readonly samplesSeen: number;
   /** Whether a callback ended the training. */
   readonly stopped: boolean;
+  /** Steps that were not finite and skipped, counted from 1. */
+  readonly skippedSteps: readonly number[];
 }

@@ -285,7 +285,7 @@ describe('callbacks with memory', () => {
       // Restored: the weights are those of the step that ended the best epoch.
       const best = history.loss.indexOf(Math.min(...history.loss));
       expect(best).toBeLessThan(history.loss.length - 1);
-      expect(whole.weightsSha256).toBe(whole.steps[(best + 1) * stepsPerEpoch - 1]);
+      expect(whole.weightsDigest).toBe(whole.steps[(best + 1) * stepsPerEpoch - 1]);
 
       expect(whole.steps.length).toBeGreaterThan(at);
       const [first, second] = await stopAndResume(at, restless);

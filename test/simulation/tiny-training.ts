@@ -7,6 +7,7 @@ import { openCheckpoints } from '../../coordinator/loop/open-checkpoints.js';
 import { runPlan } from '../../coordinator/loop/run-plan.js';
 import type { TrainingOutcome } from '../../coordinator/loop/trainer.js';
 import { adam } from '../../coordinator/optimizer/configs.js';
+import { digestsOfState } from '../../coordinator/receipts/state-digests.js';
 import { Random } from '../../shared/random.js';
 import { gatherRows, type HostTensor } from '../../shared/tensors.js';
 import { InProcessCluster, type InProcessClusterOptions } from './in-process-cluster.js';
@@ -84,8 +85,10 @@ export interface Trained {
   readonly outcome: TrainingOutcome;
   readonly weightsSha256: string;
   readonly stateSha256: string;
-  /** Of the weights, after every step. */
+  /** Digest of the weights, after every step. */
   readonly steps: readonly string[];
+  /** The same of the weights at the end. */
+  readonly weightsDigest: string;
 }
 
 /** Trains on the cluster: five epochs of the tiny net, unless the run says otherwise. */
@@ -125,16 +128,22 @@ export async function train(
       resume: opened?.resume ?? null,
       maxSteps: null,
       signal: null,
-      onStep: (record) => steps.push(record.weightsSha256),
+      onNonFinite: 'stop',
+      recordShards: false,
+      onReceipt(receipt) {
+        if ('data' in receipt) steps.push(receipt.weights + receipt.stats);
+      },
       ...request,
     });
     const outcome = await runPlan(access, canonical, plan);
     const { manifest, weights } = plan.state;
+    const digests = digestsOfState(plan.state);
     return {
       outcome,
       weightsSha256: weightsSha256(manifest, weights.flat),
       stateSha256: outcome.stateSha256,
       steps,
+      weightsDigest: digests.weights + digests.stats,
     };
   } finally {
     await opened?.release();

@@ -175,10 +175,11 @@ describe('what is not finite', () => {
 
   it('stops the run, names what it is, and leaves the weights of the step before', async () => {
     const steps: string[] = [];
-    const failing = trainOn(two, { ...run(), onStep: ({ weightsSha256 }) => steps.push(weightsSha256) });
+    const onReceipt: TrainingRun['onReceipt'] = (line) => void ('data' in line && steps.push(line.weights));
+    const failing = trainOn(two, { ...run(), onReceipt });
     await expect(failing).rejects.toMatchObject({
       code: 'NOT_FINITE',
-      message: expect.stringContaining('step 2'),
+      message: expect.stringContaining('step 3 is not finite'),
     });
     expect(steps).toHaveLength(2);
   });
@@ -188,7 +189,7 @@ describe('what is not finite', () => {
     const trained = await trainOn(two, { ...run(), callbacks: [terminateOnNaN(), callback] });
     expect(trained.outcome).toMatchObject({ cause: 'stopped-early', position: { step: 2 } });
     expect(trained.steps).toHaveLength(2);
-    expect(trained.weightsSha256).toBe(trained.steps[1]);
+    expect(trained.weightsDigest).toBe(trained.steps[1]);
     expect(calls.slice(-3)).toEqual(['batch end 2', 'epoch end 0', 'train end']);
     const { loss } = trained.outcome.history.history;
     expect(loss).toHaveLength(1);

@@ -47,6 +47,8 @@ export function snapshotAt(step: number): Snapshot {
       batch: 5,
       cursor: { position: 640, hash: 'a1' },
       stopped: false,
+      skippedSteps: [3, 4],
+      receiptsChain: '0123456789abcdef0123456789abcdef',
       samplesSeen: 128 * step,
       shards: 4,
       seed: 7,

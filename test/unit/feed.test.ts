@@ -22,7 +22,7 @@ function source(rows: readonly number[], log: string[], failsAt = Number.NaN): A
           log.push(`read ${i}`);
           if (i === failsAt) throw new RangeError('bad row');
           const x = [{ dtype: 'float32' as const, shape: [length], data: new Float32Array(length).fill(i) }];
-          yield { batch: { x, y: [] }, rows: length, cursor: i };
+          yield { batch: { x, y: [] }, rows: length, samples: Float64Array.of(i), cursor: i };
         }
       } finally {
         log.push('closed');

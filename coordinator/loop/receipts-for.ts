@@ -1,0 +1,29 @@
+import type { RunListener } from '../events.js';
+import { openReceipts } from '../receipts/open-receipts.js';
+import { Receipts, type ReceiptsOptions } from '../receipts/receipts.js';
+import type { TrainingRequest } from './build-plan.js';
+import type { ModelState } from './model-state.js';
+
+/** The receipts of a run, if it has a folder to keep them in or somebody who listens. */
+export async function receiptsFor(
+  { checkpoints, resume, recordShards, onReceipt }: TrainingRequest,
+  run: ReceiptsOptions['run'],
+  state: ModelState,
+  emit: RunListener,
+): Promise<Receipts | null> {
+  if (checkpoints === null && onReceipt === null) return null;
+  const chain = resume?.run.receiptsChain ?? null;
+  const mark = resume === null || chain === null ? null : { step: resume.run.step, chain };
+  const onWarning = (message: string): void => emit({ type: 'warning', message });
+  const opened = checkpoints === null ? null : await openReceipts(checkpoints.directory, mark, onWarning);
+  const receipts = new Receipts({
+    run,
+    state,
+    file: opened?.file ?? null,
+    onReceipt,
+    recordShards,
+    resumed: chain === null ? null : { chain, isWhole: opened?.isWhole ?? true },
+  });
+  checkpoints?.writeAfter(() => receipts.flush());
+  return receipts;
+}
