@@ -48,8 +48,14 @@ function setting(): Callback {
   return {
     name: 'setting',
     onEpochEnd: (epoch, _logs, training) => {
-      if (epoch % 2 === 0) training.setWeights(halve(training.getWeights()));
+      if (epoch < 3) training.setWeights(halve(training.getWeights()));
       training.learningRate *= 0.9;
+    },
+    onEpochBegin: (epoch, training) => {
+      if (epoch === 2) training.setWeights(halve(training.getWeights()));
+    },
+    onTrainBatchBegin: (batch, training) => {
+      if (batch === 2) training.setWeights(halve(training.getWeights()));
     },
     onTrainBatchEnd: (batch, _logs, training) => {
       if (batch === 1) training.setWeights(halve(training.getWeights()));
@@ -77,9 +83,9 @@ describe('the receipts of a run', () => {
     expect(steps.map(({ step, epoch, batch }) => [step, epoch, batch])).toEqual(
       Array.from({ length: 20 }, (_, i) => [i + 1, Math.floor(i / 4), i % 4]),
     );
-    // After the second batch of each epoch, after epochs 0, 2 and 4, and at the end.
+    // After the second batch of each epoch and before the third, around the ends of epochs, and at the end.
     expect(rest.filter((line) => 'set' in line).map(({ step }) => step)).toEqual([
-      2, 4, 6, 10, 12, 14, 18, 20, 20,
+      2, 2, 4, 6, 6, 8, 8, 10, 10, 12, 14, 14, 18, 18, 20,
     ]);
     expect(rest.at(-1)?.chain).toBe(undisturbed.chain);
     const { snapshot } = await new CheckpointStore(directory).readLatest();
@@ -175,15 +181,16 @@ describe('the receipts of a run', () => {
         }
       },
     });
-    const dataOf = async (swapped: boolean, workers: number) => {
+    const dataOf = async (swapped: boolean, workers: number, seed = 3) => {
       const data: string[] = [];
       const onReceipt: TrainingRun['onReceipt'] = (line) => void ('data' in line && data.push(line.data));
-      await trainOn({ workers }, { train: stream(swapped), epochs: 2, shuffleBuffer: 8, onReceipt });
+      await trainOn({ workers }, { train: stream(swapped), epochs: 2, shuffleBuffer: 8, seed, onReceipt });
       return data;
     };
     const data = await dataOf(false, 1);
     expect(data).toHaveLength(6);
     expect(await dataOf(false, 3)).toEqual(data);
+    expect((await dataOf(false, 1, 4))[0]).not.toBe(data[0]);
     const other = await dataOf(true, 1);
     expect(other[0]).toBe(data[0]);
     expect(other[1]).not.toBe(data[1]);
