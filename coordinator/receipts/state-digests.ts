@@ -10,7 +10,7 @@ import type { StateDigests } from './receipt.js';
 /** What a step changes; `ModelState` is one. */
 export interface DigestedState {
   readonly manifest: Manifest;
-  readonly weights: WeightsVersion;
+  readonly weights: Pick<WeightsVersion, 'version' | 'flat'>;
   readonly optimizer: Pick<Optimizer, 'slots'>;
   /** Updates of the optimizer so far. */
   readonly iteration: number;
