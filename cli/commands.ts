@@ -27,6 +27,9 @@ export interface RunOptions extends ComputeOptions {
   readonly resume: boolean;
   readonly report?: string;
   readonly faults?: string;
+  readonly graceSeconds: number;
+  /** Absent: the cluster's default. */
+  readonly waitForWorkers?: number;
   readonly quiet: boolean;
 }
 
@@ -230,6 +233,17 @@ function runOptions(command: Command): Command {
     .option('--resume', 'go on from the newest checkpoint in --checkpoint-dir', false)
     .option('--report <file>', 'write a report of the run as JSON')
     .option('--faults <plan>', 'inject the faults of this JSON file, to see the run survive them')
+    .option(
+      '--grace-seconds <n>',
+      'after a signal, the step in flight has this long to finish, and saving as long again',
+      integerOf('--grace-seconds', 0, 86_400),
+      30,
+    )
+    .option(
+      '--wait-for-workers <seconds>',
+      'when all workers are lost, wait this long for one, then save and exit with 3',
+      integerOf('--wait-for-workers', 1, 31_536_000),
+    )
     .option('--quiet', 'show warnings and the end only', false);
 }
 

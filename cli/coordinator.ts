@@ -5,7 +5,7 @@ import { readToken } from '../shared/token.js';
 import type { CoordinatorOptions } from './commands.js';
 import { plural } from './format.js';
 import { readPem } from './pem.js';
-import { checkRunOptions, faultsOf, invocationOf, runTraining } from './run-training.js';
+import { checkRunOptions, faultsOf, invocationOf, runTraining, withoutWorkers } from './run-training.js';
 import { openView } from './view.js';
 
 /** `lockstep coordinator`: on workers that join over the network. */
@@ -28,6 +28,7 @@ export async function coordinator(path: string, options: CoordinatorOptions): Pr
       allowedOrigins: options.allowOrigin,
       backend,
       threadsPerWorker,
+      ...withoutWorkers(options.waitForWorkers),
       job,
       onEvent,
       ...faults,

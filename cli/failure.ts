@@ -1,7 +1,7 @@
 import { InvariantError, LockstepError, messageOf } from '../shared/errors.js';
 
 export interface Failure {
-  readonly exitCode: 1 | 2;
+  readonly exitCode: 1 | 2 | 3;
   /** For standard error. */
   readonly text: string;
 }

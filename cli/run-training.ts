@@ -13,6 +13,9 @@ import { Interrupt } from './interrupt.js';
 import { silenceTfjsBanner } from './tfjs-banner.js';
 import type { View } from './view.js';
 
+/** What saying goodbye to workers, and ending local ones that do not answer, may take. */
+const endingMs = 10_000;
+
 /**
  * Trains on a cluster that it opens and closes, for `train` and `coordinator`.
  * @returns the exit code: 0, or 130 or 143 after a signal
@@ -29,16 +32,22 @@ export async function runTraining(
     hasStarted ||= event.type === 'start';
     view.onEvent(event);
   };
-  const interrupt = new Interrupt(
-    () =>
+  const saving = options.checkpointDir === undefined ? '' : ', then saving';
+  const graceMs = options.graceSeconds * 1_000;
+  const interrupt = new Interrupt({
+    onFirst: () =>
       view.announce({
         tone: 'warning',
         text: hasStarted
-          ? `finishing the step${options.checkpointDir === undefined ? '' : ', then saving'}; press Ctrl-C again to stop at once`
+          ? `finishing the step, for at most ${options.graceSeconds} s${saving}; press Ctrl-C again to stop at once`
           : 'stopping: nothing has been trained yet',
       }),
-    () => view.close(),
-  );
+    onForced(why) {
+      if (why !== null) view.announce({ tone: 'warning', text: `${why}: ending now` });
+      view.close();
+    },
+    endMs: 2 * graceMs + endingMs,
+  });
   // Before the first step there is nothing to save, and workers or data may be long in coming.
   const stoppedEarly = new Promise<null>((resolve) => {
     interrupt.signal.addEventListener('abort', () => {
@@ -54,6 +63,7 @@ export async function runTraining(
       resume,
       dataDir: options.data === undefined ? null : resolve(options.data),
       signal: interrupt.signal,
+      graceMs,
     });
     const report = await Promise.race([training, stoppedEarly]);
     if (report === null) {
@@ -68,6 +78,11 @@ export async function runTraining(
     interrupt.close();
     view.close();
   }
+}
+
+/** `--wait-for-workers` as a cluster takes it. */
+export function withoutWorkers(seconds: number | undefined): { withoutWorkersMs?: number } {
+  return seconds === undefined ? {} : { withoutWorkersMs: seconds * 1_000 };
 }
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };

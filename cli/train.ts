@@ -1,17 +1,16 @@
 import { Cluster } from '../coordinator/cluster.js';
 import { loadJob } from '../coordinator/load-job.js';
 import type { TrainOptions } from './commands.js';
-import { checkRunOptions, faultsOf, invocationOf, runTraining } from './run-training.js';
+import { checkRunOptions, faultsOf, invocationOf, runTraining, withoutWorkers } from './run-training.js';
 import { openView } from './view.js';
 
 /** `lockstep train`: on worker processes of this machine. */
 export async function train(path: string, options: TrainOptions): Promise<number> {
   await checkRunOptions(options);
   const job = await loadJob(path);
-  const { workers, backend, threadsPerWorker } = options;
+  const { workers, backend, threadsPerWorker, waitForWorkers } = options;
   const faults = await faultsOf(options);
   const view = openView({ ...options, invocation: invocationOf(path, options) });
-  return runTraining(job, options, view, (onEvent) =>
-    Cluster.local({ workers, backend, threadsPerWorker, job, onEvent, ...faults }),
-  );
+  const cluster = { workers, backend, threadsPerWorker, ...withoutWorkers(waitForWorkers), job, ...faults };
+  return runTraining(job, options, view, (onEvent) => Cluster.local({ ...cluster, onEvent }));
 }

@@ -41,10 +41,11 @@ export async function verify(path: string, options: VerifyOptions): Promise<numb
   await checkDataDir(options.data);
   const loaded = withoutSideEffects(await loadJob(path));
   const view = openView({ invocation: null, quiet: false, verbose: options.verbose });
-  const interrupt = new Interrupt(
-    () => view.announce({ tone: 'warning', text: 'stopping after this step' }),
-    () => view.close(),
-  );
+  const interrupt = new Interrupt({
+    onFirst: () => view.announce({ tone: 'warning', text: 'stopping after this step' }),
+    onForced: () => view.close(),
+    endMs: null,
+  });
   try {
     let reference: Run | null = null;
     for (const plan of plans) {

@@ -1,6 +1,7 @@
 import type { RunListener } from '../coordinator/events.js';
 import { createLogger } from '../shared/log.js';
 import type { Announcement, Invocation } from './announcements.js';
+import { quietComingAndGoing } from './coming-and-going.js';
 import { eventLog } from './event-log.js';
 import { TerminalView } from './terminal.js';
 
@@ -20,10 +21,17 @@ export interface ViewOptions {
 
 /** A terminal gets progress lines; a file or pipe gets one JSON line per event. */
 export function openView({ invocation, quiet, verbose }: ViewOptions): View {
-  if (process.stdout.isTTY) return new TerminalView({ stream: process.stdout, invocation, quiet });
+  if (process.stdout.isTTY) {
+    const terminal = new TerminalView({ stream: process.stdout, invocation, quiet });
+    return {
+      onEvent: quietComingAndGoing(terminal.onEvent),
+      announce: (announcement) => terminal.announce(announcement),
+      close: () => terminal.close(),
+    };
+  }
   const logger = createLogger({ level: verbose ? 'debug' : quiet ? 'warn' : 'info' });
   return {
-    onEvent: eventLog(logger),
+    onEvent: quietComingAndGoing(eventLog(logger)),
     announce: ({ tone, text, fields = {} }) => logger[tone === 'warning' ? 'warn' : 'info'](fields, text),
     close() {},
   };

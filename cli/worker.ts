@@ -8,14 +8,15 @@ import { openView } from './view.js';
 /** `lockstep worker`: computes for a coordinator until the run ends, or a signal asks it to leave. */
 export async function worker(options: WorkerOptions): Promise<number> {
   const view = openView({ invocation: null, quiet: false, verbose: options.verbose });
-  const interrupt = new Interrupt(
-    () =>
+  const interrupt = new Interrupt({
+    onFirst: () =>
       view.announce({
         tone: 'warning',
         text: 'finishing the shard, then leaving; once more to stop at once',
       }),
-    () => view.close(),
-  );
+    onForced: () => view.close(),
+    endMs: null,
+  });
   try {
     const { join, backend, threads, job = null, ca, maxMessageMib, rejoinSeconds, silenceSeconds } = options;
     await runWorker({

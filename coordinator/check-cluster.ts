@@ -9,6 +9,7 @@ const localOptions: Readonly<Record<keyof LocalOptions, true>> = {
   threadsPerWorker: true,
   auditFraction: true,
   job: true,
+  withoutWorkersMs: true,
   onEvent: true,
   faults: true,
   workers: true,
@@ -64,13 +65,11 @@ function checkNames(what: string, options: object, known: object): void {
   );
 }
 
-function checkShared({
-  workers = 1,
-  threadsPerWorker = 1,
-  backend = 'auto',
-  auditFraction = 0,
-}: LocalOptions): void {
+function checkShared(options: LocalOptions): void {
+  const { workers = 1, threadsPerWorker = 1, backend = 'auto' } = options;
+  const { auditFraction = 0, withoutWorkersMs = 1 } = options;
   checkAuditFraction(auditFraction);
+  checkCount('withoutWorkersMs', withoutWorkersMs, 'It is a time in milliseconds.');
   checkCount('workers', workers, 'One worker per GPU, or one per core.');
   checkCount('threadsPerWorker', threadsPerWorker, 'To use more cores, add workers.');
   if (!backends.includes(backend)) {

@@ -3,8 +3,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
-import { pino } from 'pino';
-import { FaultInjection } from '../chaos/injection.js';
 import type { InjectedFault } from '../chaos/ledger.js';
 import type { FaultPlan } from '../chaos/plan.js';
 import { systemClock } from '../shared/clock.js';
@@ -14,11 +12,10 @@ import { createToken } from '../shared/token.js';
 import type { Logs } from './callbacks/callback.js';
 import type { History } from './callbacks/history.js';
 import { checkListenOptions, checkLocalOptions } from './check-cluster.js';
-import { Conductor } from './conductor.js';
-import { defaultLimits } from './core/run.js';
+import { type ClusterAccess, createAccess } from './cluster-access.js';
 import type { ArrayData } from './data/array-dataset.js';
 import type { RunListener } from './events.js';
-import { disturbed, followedBy, intercepted } from './injected-faults.js';
+import { disturbed, intercepted, respawnLimits } from './injected-faults.js';
 import type { LoadedJob } from './job.js';
 import { LocalWorkers } from './local-workers.js';
 import {
@@ -28,8 +25,9 @@ import {
   predictModel,
 } from './loop/evaluate-model.js';
 import { type FitData, type FitOptions, fitModel } from './loop/fit.js';
-import { RunListeners } from './run-listeners.js';
 import { type Listener, type ListenOptions, listen } from './server/listener.js';
+
+export type { ClusterAccess } from './cluster-access.js';
 
 export interface ClusterOptions {
   /** Default `auto`: the first that works of `tensorflow`, `wasm`, `cpu`. */
@@ -40,6 +38,12 @@ export interface ClusterOptions {
   readonly job?: LoadedJob;
   /** The share of shards, from 0 to 1, that two workers compute and that must agree. Default 0. */
   readonly auditFraction?: number;
+  /**
+   * How long a run that has lost all its workers waits for one before it saves what is committed and ends with
+   * NO_WORKERS. Time in which a worker starts up does not count. Default 60,000 for local workers, which are
+   * replaced by themselves, and 600,000 for those that join.
+   */
+  readonly withoutWorkersMs?: number;
   /** Told everything that happens. */
   readonly onEvent?: RunListener;
   /** Faults to inject, to see that the work survives them; docs/chaos.md has the format. */
@@ -69,23 +73,10 @@ export interface ListenClusterOptions extends ClusterOptions {
   readonly joinTimeoutMs?: number;
 }
 
-/** How a cluster lets a model be trained; for the parts of Lockstep, not for its users. */
-export interface ClusterAccess {
-  readonly conductor: Conductor;
-  readonly workers: number;
-  readonly joinTimeoutMs: number;
-  readonly options: ClusterOptions;
-  readonly emit: RunListener;
-  /** Null unless the cluster runs under a fault plan. */
-  readonly faults: FaultInjection | null;
-  /** Sets who else hears of events until the returned function is called. */
-  subscribe(listener: RunListener): () => void;
-}
-
-/** A local worker that ended is replaced so often, in all. */
-const maxRespawns = 8;
 const localJoinTimeoutMs = 120_000;
 const networkJoinTimeoutMs = 600_000;
+const localWithoutWorkersMs = 60_000;
+const networkWithoutWorkersMs = 600_000;
 
 /**
  * Workers to train on. `Cluster.local` starts processes on this machine; `Cluster.listen` waits for workers that
@@ -117,6 +108,7 @@ export class Cluster {
     const token = createToken();
     const access = createAccess(options, workers, {
       joinTimeoutMs: localJoinTimeoutMs,
+      withoutWorkersMs: options.withoutWorkersMs ?? localWithoutWorkersMs,
       othersMayCome: false,
     });
     let listener: Listener;
@@ -133,13 +125,13 @@ export class Cluster {
     const children = new LocalWorkers({
       config: { url: listener.url, token, backend: 'auto', job, faults: faults !== null },
       ...(faults === null ? {} : { adopt: (child) => disturbed(faults, child, directory) }),
-      maxRespawns: maxRespawns + (faults?.maxFaults ?? 0),
+      clock: systemClock,
+      respawn: respawnLimits(faults),
       isWanted: () => !access.conductor.isStopped,
-      onRespawn: (_pid, reason, left) =>
-        emit({
-          type: 'warning',
-          message: `${reason}; another takes its place (${left} more if it happens again)`,
-        }),
+      onRespawn: (reason, delayMs) => {
+        const when = delayMs === 0 ? '' : ` in ${delayMs / 1_000} s`;
+        emit({ type: 'warning', message: `${reason}; another takes its place${when}` });
+      },
       onGone: (reason) => {
         running -= 1;
         emit({ type: 'warning', message: `${reason}; it is not replaced any more` });
@@ -170,6 +162,7 @@ export class Cluster {
     const { host, port, token, workers = 1, tls = null, insecure = false, allowedOrigins = [] } = options;
     const access = createAccess(options, workers, {
       joinTimeoutMs: options.joinTimeoutMs ?? networkJoinTimeoutMs,
+      withoutWorkersMs: options.withoutWorkersMs ?? networkWithoutWorkersMs,
       othersMayCome: true,
     });
     const { faults } = access;
@@ -241,37 +234,6 @@ export class Cluster {
     return this.close();
   }
 }
-
-function createAccess(
-  options: ClusterOptions,
-  workers: number,
-  { joinTimeoutMs, othersMayCome }: { joinTimeoutMs: number; othersMayCome: boolean },
-): ClusterAccess {
-  const faults = options.faults === undefined ? null : new FaultInjection(options.faults);
-  const { emit, subscribe } = new RunListeners(
-    ...(faults === null ? [] : [followedBy(faults)]),
-    ...(options.onEvent === undefined ? [] : [options.onEvent]),
-  );
-  const conductor = new Conductor({
-    clock: systemClock,
-    limits: defaultLimits,
-    onEvent: emit,
-    log: silent,
-    othersMayCome,
-    ...(faults === null ? {} : { onPoint: faults.onPoint }),
-  });
-  return {
-    conductor,
-    faults,
-    workers,
-    joinTimeoutMs,
-    options,
-    emit,
-    subscribe,
-  };
-}
-
-const silent = pino({ level: 'silent' });
 
 function listenFor(
   { conductor, emit, faults }: ClusterAccess,

@@ -13,6 +13,7 @@ import {
   type RunInput,
   type RunState,
   readyWorkers,
+  type StopCause,
   transition,
 } from './core/run.js';
 import { splitRound } from './core/split.js';
@@ -126,7 +127,11 @@ export class Conductor {
   /** Ends the run: no worker can come any more. */
   abandon(reason: string): void {
     const hint = 'Look at what the workers wrote before they ended; `lockstep doctor` tests this machine.';
-    const cause = { code: 'NO_WORKERS' as const, message: `no worker is left: ${reason}`, hint };
+    this.stop({ code: 'NO_WORKERS', message: `no worker is left: ${reason}`, hint });
+  }
+
+  /** Ends the run, also in the middle of a round: whoever waits for a round or for workers gets this error. */
+  stop(cause: StopCause): void {
     this.#mailbox.post({ type: 'failed', cause });
   }
 
@@ -170,8 +175,7 @@ export class Conductor {
     this.#stopTicking();
     for (const remote of this.#roster.here) remote.close('goodbye', reason);
     const hint = 'Wait for what it computes before you close it, or make a new one.';
-    const cause = { code: 'NO_WORKERS' as const, message: `the cluster was closed: ${reason}`, hint };
-    this.#mailbox.post({ type: 'failed', cause });
+    this.stop({ code: 'NO_WORKERS', message: `the cluster was closed: ${reason}`, hint });
   }
 
   #prepare(remote: RemoteWorker): void {
@@ -271,12 +275,8 @@ export class Conductor {
   }
 
   #step(input: RunInput): void {
-    const [state, effects] = transition(
-      this.#state,
-      input,
-      this.#options.clock.nowMs(),
-      this.#options.limits,
-    );
+    const { clock, limits } = this.#options;
+    const [state, effects] = transition(this.#state, input, clock.nowMs(), limits);
     this.#state = state;
     for (const effect of effects) this.#performer.perform(effect, this.#incoming);
     this.#gate.update(readyWorkers(state).length, this.#roster.here.length);

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import type { FaultInjection } from '../chaos/injection.js';
+import { defaultRespawnLimits, type RespawnLimits } from './core/respawn.js';
 import type { RunListener } from './events.js';
 
 /** Tells a fault plan's supervisor of workers and checkpoints. */
@@ -37,4 +38,11 @@ export async function intercepted(
   const host = everywhere ? 'localhost' : address.host;
   joined.port = String(await faults.intercept(address, { host, port: Number(joined.port) }));
   return joined.href.replace(/\/$/, '');
+}
+
+/** How local workers are replaced: those that a plan kills do not count, and come back soon. */
+export function respawnLimits(faults: FaultInjection | null): RespawnLimits {
+  if (faults === null) return defaultRespawnLimits;
+  const perWindow = defaultRespawnLimits.perWindow + faults.maxFaults;
+  return { ...defaultRespawnLimits, perWindow, longestBackoffMs: defaultRespawnLimits.backoffMs };
 }

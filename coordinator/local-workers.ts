@@ -1,8 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { Clock } from '../shared/clock.js';
 import { messageOf } from '../shared/errors.js';
 import type { LocalWorkerConfig } from '../shared/local-worker.js';
+import { afterDeath, type RespawnLimits } from './core/respawn.js';
 
 /** How long a worker may take to leave after goodbye before it is ended. */
 const graceMs = 5_000;
@@ -11,13 +13,19 @@ export interface LocalWorkersOptions {
   readonly config: LocalWorkerConfig;
   /** Called with each new process; gives what is to be different in its configuration. */
   readonly adopt?: (child: ChildProcess) => Promise<Partial<LocalWorkerConfig>>;
-  /** How often, in all, a worker that ended by itself is replaced. */
-  readonly maxRespawns: number;
+  readonly clock: Clock;
+  readonly respawn: RespawnLimits;
   /** Asked when a worker ended: a run that has failed sends its workers away, and wants no others. */
   readonly isWanted: () => boolean;
-  readonly onRespawn: (pid: number, reason: string, left: number) => void;
+  /** Called when a worker ended and is replaced after `delayMs`. */
+  readonly onRespawn: (reason: string, delayMs: number) => void;
   /** Called when a worker ended and is not replaced. */
   readonly onGone: (reason: string) => void;
+}
+
+/** What one of the workers asked for has come to; whoever computes in its place has the same seat. */
+interface Seat {
+  readonly deaths: readonly number[];
 }
 
 /**
@@ -27,21 +35,22 @@ export interface LocalWorkersOptions {
 export class LocalWorkers {
   readonly #options: LocalWorkersOptions;
   readonly #children = new Set<ChildProcess>();
-  #respawnsLeft: number;
+  readonly #timers = new Set<() => void>();
   #closing = false;
 
   constructor(options: LocalWorkersOptions) {
     this.#options = options;
-    this.#respawnsLeft = options.maxRespawns;
   }
 
   start(count: number): void {
-    for (let i = 0; i < count; i++) this.#spawn();
+    for (let i = 0; i < count; i++) this.#spawn({ deaths: [] });
   }
 
   /** Ends all workers; resolves when the last process has ended. Call it after goodbye was said. */
   async close(): Promise<void> {
     this.#closing = true;
+    for (const cancel of this.#timers) cancel();
+    this.#timers.clear();
     const exits = [...this.#children].map(
       (child) =>
         new Promise<void>((resolve) => {
@@ -57,7 +66,7 @@ export class LocalWorkers {
     await Promise.all(exits);
   }
 
-  #spawn(): void {
+  #spawn(seat: Seat): void {
     const child = fork(workerEntry(), [], {
       // A worker's own words go to stderr; stdout belongs to the coordinator.
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -65,13 +74,14 @@ export class LocalWorkers {
     this.#children.add(child);
     child.once('exit', (code, signal) => {
       this.#children.delete(child);
-      if (!this.#closing) this.#replace(child.pid ?? 0, signal === null ? `code ${code}` : signal);
+      const how = signal === null ? `code ${code}` : signal;
+      this.#replace(seat, `worker process ${child.pid ?? 0} ended with ${how}`);
     });
     child.on('error', (error) => {
       // One that runs has its exit still to come; this is a message that it died too early to read.
       if (child.pid !== undefined) return;
       this.#children.delete(child);
-      if (!this.#closing) this.#options.onGone(error.message);
+      this.#replace(seat, `a worker process could not be started: ${error.message}`);
     });
     if (child.pid !== undefined) this.#configure(child);
   }
@@ -89,13 +99,20 @@ export class LocalWorkers {
     );
   }
 
-  #replace(pid: number, how: string): void {
-    if (!this.#options.isWanted()) return;
-    const reason = `worker process ${pid} ended with ${how}`;
-    if (this.#respawnsLeft === 0) return this.#options.onGone(reason);
-    this.#respawnsLeft -= 1;
-    this.#options.onRespawn(pid, reason, this.#respawnsLeft);
-    this.#spawn();
+  #replace(seat: Seat, reason: string): void {
+    const { clock, respawn, isWanted, onRespawn, onGone } = this.#options;
+    if (this.#closing || !isWanted()) return;
+    const { deaths, delayMs } = afterDeath(seat.deaths, clock.nowMs(), respawn);
+    if (delayMs === null) {
+      const minutes = Math.round(respawn.windowMs / 60_000);
+      return onGone(`${reason}, the ${deaths.length}th time in ${minutes} minutes`);
+    }
+    onRespawn(reason, delayMs);
+    const cancel = clock.after(delayMs, () => {
+      this.#timers.delete(cancel);
+      if (isWanted()) this.#spawn({ deaths });
+    });
+    this.#timers.add(cancel);
   }
 }
 

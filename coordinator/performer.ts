@@ -4,7 +4,7 @@ import type { ConductorOptions } from './conductor-options.js';
 import { nameOfRound, nameOfShards, nameOfWorkers } from './core/describe.js';
 import { sizeOf } from './core/round.js';
 import type { RunEffect, StopCause } from './core/run.js';
-import { errorOf } from './core/stop-error.js';
+import { errorOf, partingCode } from './core/stop-error.js';
 import { FaultCounts } from './fault-counts.js';
 import type { ReadyGate } from './ready-gate.js';
 import type { RemoteWorker } from './server/remote-worker.js';
@@ -131,7 +131,7 @@ export class Performer {
   }
 
   #stop(cause: StopCause): void {
-    for (const remote of this.#options.roster.here) remote.close('failed', cause.message);
+    for (const remote of this.#options.roster.here) remote.close(partingCode(cause), cause.message);
     const error = errorOf(this.#active?.locate(cause) ?? cause);
     this.#options.gate.fail(error);
     this.#active?.fail(error);

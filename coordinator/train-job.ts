@@ -32,6 +32,8 @@ export interface TrainOptions {
   readonly maxSteps?: number;
   /** When aborted, the step in flight is finished and a checkpoint written. */
   readonly signal?: AbortSignal;
+  /** How long that step may take before it is given up. Default 30,000. */
+  readonly graceMs?: number;
   readonly onEvent?: RunListener;
   readonly onNonFinite?: NonFinitePolicy;
   /** Whether the receipts tell of each shard's gradient. Default false. */
@@ -61,7 +63,7 @@ export async function trainJob(
   return exclusively(access, 'fit', async () => {
     const unsubscribe = onEvent === undefined ? () => {} : access.subscribe(onEvent);
     try {
-      const opened = await openCheckpoints(directory, access.emit);
+      const opened = await openCheckpoints(directory, access);
       try {
         return await trainWith(access, job, options, opened);
       } finally {
@@ -115,6 +117,7 @@ async function trainWith(
       onNonFinite: options.onNonFinite ?? job.onNonFinite ?? 'stop',
       recordShards: options.recordShards ?? false,
       onReceipt: options.onReceipt ?? null,
+      graceMs: options.graceMs ?? null,
     });
     const outcome = await runPlan(access, canonical, plan);
     access.faults?.finish();

@@ -1,7 +1,8 @@
 /**
  * Every way Lockstep can fail because of its input or its environment. A code is stable, is listed with
  * its meaning in docs/errors.md (a test keeps the two equal), and decides the exit code of the command line:
- * 2 for bad arguments, jobs or data found before training; 1 for a run that failed.
+ * 2 for bad arguments, jobs or data found before training; 1 for a run that failed; 3 for one that has no
+ * workers any more, and can go on once there are some.
  */
 export const errorCodes = {
   // -- job, options and model --
@@ -33,7 +34,7 @@ export const errorCodes = {
   PEER_MISBEHAVED: 1, // the peer sent what the protocol does not allow
   CONNECTION_LOST: 1, // the connection to the peer broke
   BACKEND_UNAVAILABLE: 1, // no compute backend, or not the one asked for, can be loaded
-  NO_WORKERS: 1, // the wait for workers ended without enough of them
+  NO_WORKERS: 3, // the wait for workers ended without enough of them
   WORKER_FAILED: 1, // a worker reported an error that another worker would meet as well
   WORKER_OUT_OF_MEMORY: 1, // a shard does not fit into a worker's memory
   // -- the run --
@@ -42,7 +43,8 @@ export const errorCodes = {
   STATE_DRIFT: 1, // a shard changed a non-trainable weight that is not a BatchNorm statistic
   BATCHNORM_TOO_FEW: 2, // a shard has fewer than two values per BatchNorm channel
   CALLBACK_FAILED: 1, // a callback threw
-} as const satisfies Record<string, 1 | 2>;
+  INTERRUPTED: 1, // the step in flight was abandoned, because it did not end in time after a signal
+} as const satisfies Record<string, 1 | 2 | 3>;
 
 export type ErrorCode = keyof typeof errorCodes;
 
@@ -64,7 +66,7 @@ export class LockstepError extends Error {
     this.hint = hint;
   }
 
-  get exitCode(): 1 | 2 {
+  get exitCode(): 1 | 2 | 3 {
     return errorCodes[this.code];
   }
 }

@@ -11,7 +11,17 @@ import { unwritable } from './unwritable.js';
 export interface RunLock {
   /** Larger than that of every coordinator that held the folder before. */
   readonly term: number;
-  /** Lets the next coordinator in; the term stays on record. */
+  /** The run whose checkpoints the folder holds, as the owners so far have noted it; null if none has. */
+  readonly runId: string | null;
+  /** Notes whose checkpoints the folder holds from now on. @throws what `verify` does */
+  nameRun(runId: string): Promise<void>;
+  /**
+   * Whether the folder is still this process's: another coordinator may have been let in while this one was
+   * stopped. To be asked before anything in the folder changes for others to see.
+   * @throws LockstepError RUN_LOCKED if it is another's now; CHECKPOINT_UNWRITABLE
+   */
+  verify(): Promise<void>;
+  /** Lets the next coordinator in; the term stays on record. Does nothing if another was let in already. */
   release(): Promise<void>;
 }
 
@@ -20,6 +30,8 @@ const ownerSchema = z.strictObject({
   host: z.string(),
   /** Which process had that pid, where the system can tell: pids are used again. */
   process: z.string().nullable(),
+  /** The run that the folder belongs to; null before its first checkpoint. */
+  run: z.string().nullable().default(null),
   released: z.boolean(),
 });
 type Owner = z.infer<typeof ownerSchema>;
@@ -41,17 +53,14 @@ const temporaryPrefix = '.lock-';
  */
 export async function lockRun(directory: string): Promise<RunLock> {
   const temporary = join(directory, `${temporaryPrefix}${randomUUID()}`);
-  const self: Owner = {
-    pid: process.pid,
-    host: hostname(),
-    process: await processIdentity(process.pid),
-    released: false,
-  };
+  const pid = process.pid;
+  const identity = { pid, host: hostname(), process: await processIdentity(pid), released: false };
   try {
     await mkdir(directory, { recursive: true });
     const last = Math.max(0, ...(await terms(directory)));
-    if (last > 0) await refuseIfHeld(directory, last);
+    const previous = last === 0 ? null : await refuseIfHeld(directory, last);
     const term = last + 1;
+    const self: Owner = { ...identity, run: previous?.run ?? null };
     await writeOwner(temporary, self);
     await claimTerm(directory, term, temporary);
     for (const name of await readdir(directory)) {
@@ -59,7 +68,7 @@ export async function lockRun(directory: string): Promise<RunLock> {
       if (older || name.startsWith(temporaryPrefix)) await rm(join(directory, name), { force: true });
     }
     await nodeDisk.sync(directory);
-    return { term, release: () => release(directory, term, self) };
+    return heldLock(directory, term, self);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
     throw unwritable(directory, error);
@@ -86,20 +95,75 @@ export async function claimTerm(directory: string, term: number, complete: strin
   }
 }
 
-async function release(directory: string, term: number, self: Owner): Promise<void> {
+function heldLock(directory: string, term: number, self: Owner): RunLock {
+  let current = self;
+  const rewrite = async (owner: Owner): Promise<void> => {
+    const temporary = join(directory, `${temporaryPrefix}${randomUUID()}`);
+    try {
+      await writeOwner(temporary, owner);
+      await rename(temporary, lockPath(directory, term));
+      await nodeDisk.sync(directory);
+      current = owner;
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
+      throw unwritable(directory, error);
+    }
+  };
+  const verify = async (): Promise<void> => {
+    const found = await terms(directory).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return [];
+      throw unwritable(directory, error);
+    });
+    const highest = Math.max(0, ...found);
+    const owner = highest === 0 ? null : await readOwner(directory, highest);
+    // Somebody removed the lock file, perhaps with the folder: as long as nobody else came, it is still ours.
+    if (highest === 0) return restore(directory, term, current);
+    if (highest !== term || (owner !== null && !isSameProcess(owner, self))) {
+      throw takenOver(directory, highest, owner);
+    }
+  };
+  return {
+    term,
+    runId: self.run,
+    verify,
+    async nameRun(run) {
+      await verify();
+      if (current.run !== run) await rewrite({ ...current, run });
+    },
+    async release() {
+      try {
+        await verify();
+      } catch (error) {
+        if (error instanceof LockstepError && error.code === 'RUN_LOCKED') return;
+        throw error;
+      }
+      await rewrite({ ...current, released: true });
+    },
+  };
+}
+
+async function restore(directory: string, term: number, owner: Owner): Promise<void> {
   const temporary = join(directory, `${temporaryPrefix}${randomUUID()}`);
   try {
-    await writeOwner(temporary, { ...self, released: true });
-    await rename(temporary, lockPath(directory, term));
-    await nodeDisk.sync(directory);
+    await mkdir(directory, { recursive: true });
+    await writeOwner(temporary, owner);
+    await claimTerm(directory, term, temporary);
   } catch (error) {
     throw unwritable(directory, error);
+  } finally {
+    await rm(temporary, { force: true }).catch(() => {});
   }
 }
 
-async function refuseIfHeld(directory: string, term: number): Promise<void> {
+function isSameProcess(a: Owner, b: Owner): boolean {
+  return a.pid === b.pid && a.host === b.host && a.process === b.process;
+}
+
+/** Gives the last owner, who is gone. */
+async function refuseIfHeld(directory: string, term: number): Promise<Owner | null> {
   const owner = await readOwner(directory, term);
   if (owner !== null && !owner.released && (await mayLive(owner))) throw locked(directory, owner);
+  return owner;
 }
 
 /** Only a process of this host can be seen to be dead. */
@@ -172,4 +236,13 @@ function locked(directory: string, owner: Owner | null): LockstepError {
         ? 'Wait for it or stop it, or use another folder.'
         : `Use another folder; if that process is surely gone, set "released" to true in the lock file.`,
   });
+}
+
+function takenOver(directory: string, term: number, owner: Owner | null): LockstepError {
+  const who = owner === null ? 'another process' : `process ${owner.pid} on ${owner.host}`;
+  return new LockstepError(
+    'RUN_LOCKED',
+    `another coordinator with term ${term} has taken over the run folder ${directory}: ${who}`,
+    { hint: 'Nothing to do if that was meant; this one has written nothing since. Let one at a time run.' },
+  );
 }

@@ -10,3 +10,13 @@ export function stopError(state: RunState): LockstepError {
 export function errorOf({ code, message, hint }: StopCause): LockstepError {
   return new LockstepError(code, message, { hint });
 }
+
+/** What workers are told when the run stops: an interruption is no failure of theirs. */
+export function partingCode({ code }: StopCause): 'goodbye' | 'failed' {
+  return code === 'INTERRUPTED' ? 'goodbye' : 'failed';
+}
+
+/** Whether a round was given up because it did not end in time after a signal: the run ends as if it had. */
+export function isAbandoned(error: unknown): boolean {
+  return error instanceof LockstepError && error.code === 'INTERRUPTED';
+}

@@ -19,6 +19,7 @@ import { checkAuditFraction } from './audited-shards.js';
 import { type CanonicalModel, canonicalModel } from './canonical-model.js';
 import { checkBatchNorm } from './check-batch-norm.js';
 import { checkWhole } from './check-whole.js';
+import { waitForData } from './data-wait.js';
 import { ModelState } from './model-state.js';
 import { describeProgram, type Objective } from './program.js';
 import { receiptsFor } from './receipts-for.js';
@@ -65,7 +66,12 @@ export interface TrainingRequest {
   /** Whether the receipts tell of each shard's gradient. */
   readonly recordShards: boolean;
   readonly onReceipt: ReceiptListener | null;
+  /** Null: 30 s. */
+  readonly graceMs: number | null;
 }
+
+/** After a signal, the step in flight has this long to finish. */
+const defaultGraceMs = 30_000;
 
 export function isStream(data: Dataset | StreamDataset): data is StreamDataset {
   return 'open' in data;
@@ -125,7 +131,9 @@ export async function buildPlan(
     });
   }
   const signature = signatureOf(model, program);
-  await checkData(request, signature, batchSize, shards);
+  const checked = checkData(request, signature, batchSize, shards);
+  const onWaiting = (reason: string): void => emit({ type: 'waiting', reason });
+  await waitForData(checked, { what: 'the data, to check it', signal: null, onWaiting });
   const rows = isStream(train) ? null : train.length;
   checkBatchNorm(model, manifest, { rows, batchSize, shards });
   announce(access, manifest.batchNorms.length > 0, shards, batchSize);
@@ -172,6 +180,7 @@ export async function buildPlan(
       resume,
       maxSteps: request.maxSteps,
       signal: request.signal,
+      graceMs: request.graceMs ?? defaultGraceMs,
       onEvent: emit,
       onNonFinite: request.onNonFinite,
       receipts: await receiptsFor(request, { runId, seed, shards, batchSize }, state, emit),
@@ -194,6 +203,7 @@ function checkCounts(request: TrainingRequest): void {
   checkWhole('shards', request.shards, 1);
   checkWhole('seed', request.seed, 0);
   checkAuditFraction(request.auditFraction);
+  checkWhole('graceMs', request.graceMs, 0);
   for (const frequency of [request.validationFreq].flat()) checkWhole('validationFreq', frequency, 1);
   if (initialEpoch >= epochs) {
     throw new LockstepError(

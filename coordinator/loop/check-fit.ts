@@ -27,6 +27,7 @@ const fitOptions: Readonly<Record<keyof FitOptions, true>> = {
   onNonFinite: true,
   recordShards: true,
   signal: true,
+  graceMs: true,
   onEvent: true,
 };
 /** Options of `model.fit` that say how it prints and yields; there is nothing for them to change here. */

@@ -15,6 +15,10 @@ export interface EvaluationRequest {
   readonly prepare: (batch: Batch) => Batch;
   /** Asked after every batch. */
   readonly isInterrupted?: () => boolean;
+  /** Ends the wait for a batch's data; `isInterrupted` must then say so. */
+  readonly signal?: AbortSignal | null;
+  /** Told, every now and then, what data does not come. */
+  readonly onWaiting?: (reason: string) => void;
   readonly onBatchBegin?: (batch: number) => void | Promise<void>;
   readonly onBatchEnd?: (batch: number, logs: Logs) => void | Promise<void>;
 }
@@ -26,12 +30,14 @@ export interface EvaluationRequest {
 export async function evaluateSource(
   conductor: Conductor,
   program: ProgramSpec,
-  { source, shards, weights, prepare, isInterrupted, onBatchBegin, onBatchEnd }: EvaluationRequest,
+  request: EvaluationRequest,
 ): Promise<Record<string, number> | null> {
+  const { source, shards, weights, prepare, isInterrupted, onBatchBegin, onBatchEnd } = request;
   const totals = new RunningLogs(program);
   const { batchSize } = source;
   let batch = 0;
-  const options = { kind: 'evaluate' as const, batchSize, shards, firstStep: 0, prepare };
+  const { signal = null, onWaiting = () => {} } = request;
+  const options = { kind: 'evaluate' as const, batchSize, shards, firstStep: 0, prepare, signal, onWaiting };
   for await (const turn of feed(conductor, source.open(0, null), options)) {
     await onBatchBegin?.(batch);
     const { sum } = await turn.run(weights);
@@ -41,18 +47,20 @@ export async function evaluateSource(
     if (isInterrupted?.()) return null;
     batch += 1;
   }
+  // The wait for a batch ended without one.
+  if (isInterrupted?.()) return null;
   return totals.logs();
 }
 
 /** The model's outputs for all rows of the source, in inference mode: one tensor per output. */
 export async function predictSource(
   conductor: Conductor,
-  { source, shards, weights, prepare, onBatchBegin, onBatchEnd }: EvaluationRequest,
+  { source, shards, weights, prepare, onWaiting = () => {}, onBatchBegin, onBatchEnd }: EvaluationRequest,
 ): Promise<HostTensor[]> {
   const parts: (readonly HostTensor[])[] = [];
   const { batchSize } = source;
   let batch = 0;
-  const options = { kind: 'predict' as const, batchSize, shards, firstStep: 0, prepare };
+  const options = { kind: 'predict' as const, batchSize, shards, firstStep: 0, prepare, onWaiting };
   for await (const turn of feed(conductor, source.open(0, null), options)) {
     await onBatchBegin?.(batch);
     parts.push(...(await turn.run(weights)).outputs);

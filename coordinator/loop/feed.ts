@@ -1,7 +1,9 @@
+import { systemClock } from '../../shared/clock.js';
 import type { Conductor } from '../conductor.js';
 import type { Batch, TrainingBatch } from '../data/dataset.js';
 import type { RoundOutcome, RoundPlan, WeightsVersion } from '../round.js';
 import { RoundData } from '../server/round-data.js';
+import { waitForData } from './data-wait.js';
 
 export interface FeedOptions {
   readonly kind: 'train' | 'evaluate' | 'predict';
@@ -15,7 +17,15 @@ export interface FeedOptions {
   readonly auditedShards?: (step: number, present: number) => readonly number[];
   /** Checks a batch and completes it (class weights) before it is sent. */
   readonly prepare: (batch: Batch) => Batch;
+  /** Ends the wait for a batch at once. The batch that is being computed is not its concern. */
+  readonly signal?: AbortSignal | null;
+  /** Told, every now and then, what batch does not come. */
+  readonly onWaiting?: (reason: string) => void;
 }
+
+/** How long a source may take to close. */
+const closingMs = 5_000;
+const subjects = { train: 'step', evaluate: 'validation batch', predict: 'prediction batch' } as const;
 
 /** A batch whose turn it is. */
 export interface Turn {
@@ -27,13 +37,16 @@ export interface Turn {
 }
 
 /**
- * Feeds batches to the workers, one at a time. Ends early, and closes the source, when the consumer stops.
+ * Feeds batches to the workers, one at a time. Ends early, and closes the source, when the consumer stops, or when
+ * the signal is aborted while it waits for a batch.
  */
 export async function* feed(
   conductor: Conductor,
   batches: AsyncIterable<TrainingBatch>,
-  { kind, batchSize, shards, firstStep, digest = false, auditedShards = () => [], prepare }: FeedOptions,
+  options: FeedOptions,
 ): AsyncGenerator<Turn> {
+  const { kind, batchSize, shards, firstStep, digest = false, prepare } = options;
+  const { auditedShards = () => [], signal = null, onWaiting = () => {} } = options;
   const iterator = batches[Symbol.asyncIterator]();
   let step = firstStep;
   const fetch = async (): Promise<{ batch: TrainingBatch; plan: RoundPlan } | null> => {
@@ -57,7 +70,10 @@ export async function* feed(
   try {
     for (;;) {
       const startedMs = performance.now();
-      const current = await fetching;
+      const what = `the data of ${subjects[kind]} ${step}`;
+      const waited = await waitForData(fetching, { what, signal, onWaiting });
+      if (waited === 'aborted') return;
+      const current = waited.value;
       if (current === null) return;
       const dataMs = performance.now() - startedMs;
       yield {
@@ -73,6 +89,19 @@ export async function* feed(
       };
     }
   } finally {
-    await iterator.return?.();
+    await closed(iterator);
+  }
+}
+
+/** Closes a source, but waits no longer than `closingMs`: its user code may hang, and must not hold up the end. */
+async function closed(iterator: AsyncIterator<unknown>): Promise<void> {
+  let cancel = (): void => {};
+  const late = new Promise<void>((resolve) => {
+    cancel = systemClock.after(closingMs, resolve);
+  });
+  try {
+    await Promise.race([iterator.return?.(), late]);
+  } finally {
+    cancel();
   }
 }

@@ -71,7 +71,13 @@ export interface FitOptions {
   readonly onNonFinite?: NonFinitePolicy;
   /** Whether the receipts in the checkpoint folder tell of each shard's gradient. Default false. */
   readonly recordShards?: boolean;
+  /** Ends the training after the step in flight, as `stopTraining` of a callback does, but to be resumed. */
   readonly signal?: AbortSignal;
+  /**
+   * How long that step may take. Then it is given up, the run ends at the last committed step, and the cluster can
+   * do no more work. Default 30,000.
+   */
+  readonly graceMs?: number;
   readonly onEvent?: RunListener;
 }
 
@@ -151,7 +157,7 @@ export function fitModel(
     checkFitOptions(options);
     const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
     try {
-      const opened = await openCheckpoints(options.checkpoint ?? null, access.emit);
+      const opened = await openCheckpoints(options.checkpoint ?? null, access);
       try {
         return await fitWith(access, model, data, options, opened);
       } finally {
@@ -199,6 +205,7 @@ async function fitWith(
     onNonFinite: options.onNonFinite ?? 'stop',
     recordShards: options.recordShards ?? false,
     onReceipt: null,
+    graceMs: options.graceMs ?? null,
   });
   try {
     return (await runPlan(access, canonical, plan)).history;

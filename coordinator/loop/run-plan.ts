@@ -1,3 +1,4 @@
+import { systemClock } from '../../shared/clock.js';
 import { type Fingerprint, fingerprintDifference, fingerprintSchema } from '../../shared/fingerprint.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ProgramSpec } from '../../shared/program.js';
@@ -5,6 +6,7 @@ import { programSpec } from '../../shared/protocol/to-worker.js';
 import { layoutOf } from '../../shared/sums.js';
 import { weightsSha256 } from '../checkpoint/hashes.js';
 import type { ClusterAccess } from '../cluster.js';
+import type { Conductor } from '../conductor.js';
 import type { ProgramSetup } from '../round.js';
 import type { CanonicalModel } from './canonical-model.js';
 import { Trainer, type TrainingOutcome } from './trainer.js';
@@ -59,6 +61,29 @@ function setupOf(
   };
 }
 
+/**
+ * Gives up the step in flight when it has not ended `graceMs` after the signal; the trainer then saves what is
+ * committed. Returns what ends the watch.
+ */
+function watchGrace(conductor: Conductor, signal: AbortSignal | null, graceMs: number): () => void {
+  let cancel = (): void => {};
+  const onAbort = (): void => {
+    cancel = systemClock.after(graceMs, () =>
+      conductor.stop({
+        code: 'INTERRUPTED',
+        message: `the step in flight did not end within ${graceMs / 1_000} s of the signal`,
+        hint: 'What was committed before it is saved, if there is a checkpoint folder; resume from there.',
+      }),
+    );
+  };
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) onAbort();
+  return () => {
+    cancel();
+    signal?.removeEventListener('abort', onAbort);
+  };
+}
+
 /** Waits for `work`, but no longer once the signal is aborted. Gives whether the work was done. */
 async function unlessAborted(signal: AbortSignal | null, work: Promise<void>): Promise<boolean> {
   let giveUp = (): void => {};
@@ -108,7 +133,8 @@ export async function runPlan(
     parameters: state.manifest.trainableSize,
     resumedAtStep: resume?.run.step ?? null,
   });
-  const outcome = await new Trainer(plan, conductor).run();
+  const endWatch = watchGrace(conductor, plan.signal, plan.graceMs);
+  const outcome = await new Trainer(plan, conductor).run().finally(endWatch);
   emit({
     type: 'end',
     cause: outcome.cause,

@@ -7,6 +7,7 @@ import { CallbackList } from '../callbacks/callback-list.js';
 import { History } from '../callbacks/history.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { Conductor } from '../conductor.js';
+import { isAbandoned } from '../core/stop-error.js';
 import type { StepFacts } from '../receipts/receipts.js';
 import { auditedShards } from './audited-shards.js';
 import { commitStep, type StepResult } from './commit-step.js';
@@ -92,7 +93,7 @@ export class Trainer {
     } catch (error) {
       // The step that failed is not part of the run; what is committed can be resumed.
       if (this.#samplesTrained > 0) this.#plan.checkpoints?.save(this.#beforeHooks ?? this.#snapshot());
-      throw error;
+      if (!isAbandoned(error)) throw error;
     } finally {
       await this.#plan.checkpoints?.flush();
     }
@@ -137,14 +138,17 @@ export class Trainer {
       auditedShards: (at: number, present: number) =>
         auditedShards({ seed, fraction: auditFraction }, at, present),
       prepare,
+      signal: this.#plan.signal,
+      onWaiting: (reason: string) => onEvent({ type: 'waiting', reason }),
     };
     for await (const turn of feed(this.#conductor, source.open(epoch, cursor), options)) {
       await this.#step(turn);
       if (this.#stop.requested) break;
-      if (this.#isInterrupted()) {
-        this.#save();
-        return false;
-      }
+      if (this.#isInterrupted()) break;
+    }
+    if (this.#isInterrupted()) {
+      this.#save();
+      return false;
     }
     if (this.#position.batch === 0 && !this.#stop.requested) {
       throw new LockstepError('DATA_EMPTY', `epoch ${epoch + 1} has no data`, {

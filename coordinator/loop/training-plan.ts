@@ -37,6 +37,8 @@ export interface TrainingPlan {
   /** Stop, without an end of the epoch, once so many steps are committed; null for no limit. */
   readonly maxSteps: number | null;
   readonly signal: AbortSignal | null;
+  /** How long the step in flight may go on once the signal is aborted. */
+  readonly graceMs: number;
   readonly onEvent: RunListener;
   readonly onNonFinite: NonFinitePolicy;
   /** Null without a run folder. */

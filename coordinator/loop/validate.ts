@@ -32,6 +32,8 @@ export async function validateEpoch(
     weights: state.weights,
     prepare: prepareValidation,
     isInterrupted,
+    signal: plan.signal,
+    onWaiting: (reason) => onEvent({ type: 'waiting', reason }),
     onBatchBegin: (batch) => callbacks.onTestBatchBegin(batch, training),
     onBatchEnd: async (batch, batchLogs) => {
       await callbacks.onTestBatchEnd(batch, batchLogs, training);

@@ -120,6 +120,7 @@ it('a run stopped by SIGTERM in its first epoch exits with 143 and can be resume
   const warnings = resumed.entries.filter(({ event }) => event === 'warning');
   expect(warnings.map(({ message }) => message)).toEqual([
     expect.stringMatching(/passed over the damaged checkpoint .*step-0000000005: weights\.bin/),
+    '1 step is lost, and trained again from step 4',
   ]);
   expect(resumed.report.resumedAtStep).toBe(4);
   expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));

@@ -100,7 +100,7 @@ export async function train(
     directory === undefined
       ? null
       : { directory, resume: resumes, ...(everySteps === undefined ? {} : { everySteps }) };
-  const opened = await openCheckpoints(folder, access.emit);
+  const opened = await openCheckpoints(folder, access);
   const steps: string[] = [];
   if (opened?.resume) tamper?.(opened.resume);
   try {
@@ -133,6 +133,7 @@ export async function train(
       onReceipt(receipt) {
         if ('data' in receipt) steps.push(receipt.weights + receipt.stats);
       },
+      graceMs: null,
       ...request,
     });
     const outcome = await runPlan(access, canonical, plan);

@@ -13,10 +13,10 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
 /** A process that takes the lock, says its term, and stays. */
-async function ownerProcess() {
+async function ownerProcess(folder = directory) {
   const lock = new URL('../../coordinator/checkpoint/lock.ts', import.meta.url).href;
   const script = `const { lockRun } = await import(${JSON.stringify(lock)});
-    const { term } = await lockRun(${JSON.stringify(directory)});
+    const { term } = await lockRun(${JSON.stringify(folder)});
     process.stdout.write(String(term));
     setInterval(() => {}, 1000);`;
   const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
@@ -139,5 +139,57 @@ describe('the lock of a run folder', () => {
     const file = join(directory, 'file');
     await writeFile(file, '');
     await expect(lockRun(file)).rejects.toMatchObject({ code: 'CHECKPOINT_UNWRITABLE' });
+  });
+
+  it('is known to be lost by an owner in whose place another was let in, who then changes nothing', async () => {
+    const stale = await lockRun(directory);
+    await stale.verify();
+    const path = join(directory, 'lock-000001.json');
+    const written = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...written, released: true }));
+    const next = await lockRun(directory);
+    const before = await readFile(join(directory, 'lock-000002.json'), 'utf8');
+    const taken = {
+      code: 'RUN_LOCKED',
+      message: expect.stringContaining('another coordinator with term 2 has taken over'),
+    };
+    await expect(stale.verify()).rejects.toMatchObject(taken);
+    await expect(stale.nameRun('mine')).rejects.toMatchObject(taken);
+    await stale.release();
+    expect(await readdir(directory)).toEqual(['lock-000002.json']);
+    expect(await readFile(join(directory, 'lock-000002.json'), 'utf8')).toBe(before);
+    await next.verify();
+  });
+
+  it('is lost as well to an owner of the same term, after somebody removed the folder', async () => {
+    const folder = join(directory, 'run');
+    const stale = await lockRun(folder);
+    await rm(folder, { recursive: true });
+    const { child, term } = await ownerProcess(folder);
+    expect(term).toBe(1);
+    await expect(stale.verify()).rejects.toMatchObject({ code: 'RUN_LOCKED' });
+    child.kill('SIGKILL');
+  });
+
+  it('is made again when somebody removed it, as long as nobody else came', async () => {
+    const folder = join(directory, 'run');
+    const lock = await lockRun(folder);
+    await rm(folder, { recursive: true });
+    await lock.verify();
+    expect(await readdir(folder)).toEqual(['lock-000001.json']);
+    await expect(lockRun(folder)).rejects.toMatchObject({ code: 'RUN_LOCKED' });
+  });
+
+  it('remembers whose checkpoints the folder holds, over owners that come, go and crash', async () => {
+    const first = await lockRun(directory);
+    expect(first.runId).toBeNull();
+    await first.nameRun('a run');
+    await first.nameRun('another');
+    await first.release();
+    const second = await lockRun(directory);
+    expect(second.runId).toBe('another');
+    await second.release();
+    expect((await lockRun(directory)).runId).toBe('another');
+    expect(await readdir(directory)).toEqual(['lock-000003.json']);
   });
 });

@@ -58,6 +58,7 @@ describe('lockstep train', () => {
             threadsPerWorker: 1,
             workers: 2,
             resume: false,
+            graceSeconds: 30,
             quiet: false,
           },
         ],
@@ -68,9 +69,11 @@ describe('lockstep train', () => {
   it('reads every option', async () => {
     const { calls } = await run(
       'train job.ts --workers 3 --shards 8 --seed 7 --epochs 5 --batch-size 64 --data d --backend wasm ' +
-        '--checkpoint-dir c --resume --threads-per-worker 2 --report r.json --quiet --verbose',
+        '--checkpoint-dir c --resume --threads-per-worker 2 --report r.json --grace-seconds 5 --wait-for-workers 90 --quiet --verbose',
     );
     expect(calls[0].args[1]).toEqual({
+      graceSeconds: 5,
+      waitForWorkers: 90,
       workers: 3,
       shards: 8,
       seed: 7,

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Conductor } from '../../coordinator/conductor.js';
 import type { TrainingBatch } from '../../coordinator/data/dataset.js';
 import { type FeedOptions, feed } from '../../coordinator/loop/feed.js';
@@ -135,5 +135,68 @@ describe('feeding batches', () => {
     });
     for await (const turn of prepared) await turn.run(weights);
     expect(requests[0].data.shard(0).y[0].data[0]).toBe(7);
+  });
+});
+
+describe('a source that does not answer', () => {
+  /** One batch, and no second one, ever. */
+  function hanging(log: string[]): AsyncIterable<TrainingBatch> {
+    return {
+      async *[Symbol.asyncIterator]() {
+        try {
+          yield* source([8], []);
+          await new Promise(() => {});
+        } finally {
+          log.push('closed');
+        }
+      },
+    };
+  }
+
+  it('is spoken of after ten seconds, and every minute from then on', async () => {
+    vi.useFakeTimers({
+      toFake: ['setTimeout', 'setInterval', 'clearTimeout', 'clearInterval', 'performance'],
+    });
+    try {
+      const { conductor } = listener([]);
+      const controller = new AbortController();
+      const reasons: string[] = [];
+      const onWaiting = (reason: string): void => void reasons.push(reason);
+      const turns = feed(conductor, hanging([]), { ...options, signal: controller.signal, onWaiting });
+      const first = await turns.next();
+      await first.value?.run(weights);
+      const second = turns.next();
+      await vi.advanceTimersByTimeAsync(9_999);
+      expect(reasons).toEqual([]);
+      await vi.advanceTimersByTimeAsync(120_001);
+      expect(reasons).toEqual([
+        'waiting for the data of step 21, 10.0 s',
+        'waiting for the data of step 21, 70.0 s',
+        'waiting for the data of step 21, 130.0 s',
+      ]);
+      controller.abort();
+      await vi.advanceTimersByTimeAsync(5_000);
+      expect(await second).toEqual({ done: true, value: undefined });
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('holds up neither the batch before it nor the end after a signal', async () => {
+    const log: string[] = [];
+    const { conductor } = listener(log);
+    const controller = new AbortController();
+    let turns = 0;
+    const startedMs = performance.now();
+    for await (const turn of feed(conductor, hanging(log), { ...options, signal: controller.signal })) {
+      await turn.run(weights);
+      turns += 1;
+      controller.abort();
+    }
+    expect(turns).toBe(1);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
+    // It could not be closed: it never came back from what it waits for.
+    expect(log).not.toContain('closed');
   });
 });

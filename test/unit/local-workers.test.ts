@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { LocalWorkers } from '../../coordinator/local-workers.js';
+import { VirtualClock } from '../simulation/virtual-clock.js';
 
 /** What `fork` gives, as far as it matters here. */
 class FakeChild extends EventEmitter {
@@ -51,62 +52,122 @@ beforeEach(() => {
   forked.canSpawn = true;
 });
 
-function started(count: number, maxRespawns: number, isWanted = () => true) {
-  const respawned: string[] = [];
+/** Five replacements in ten minutes. */
+const respawn = { windowMs: 600_000, perWindow: 5, backoffMs: 500, longestBackoffMs: 30_000 };
+
+function started(count: number, isWanted = () => true) {
+  const clock = new VirtualClock();
+  const delays: number[] = [];
   const gone: string[] = [];
   const workers = new LocalWorkers({
     config,
-    maxRespawns,
+    clock,
+    respawn,
     isWanted,
-    onRespawn: (_pid, reason) => respawned.push(reason),
+    onRespawn: (_reason, delayMs) => delays.push(delayMs),
     onGone: (reason) => gone.push(reason),
   });
   workers.start(count);
-  return { workers, respawned, gone };
+  return { workers, clock, delays, gone };
 }
+
+/** Lets so much time pass. */
+function pass(clock: VirtualClock, ms: number): void {
+  let isOver = false;
+  clock.after(ms, () => {
+    isOver = true;
+  });
+  while (!isOver) clock.advance();
+}
+
+const newest = (): FakeChild => children[children.length - 1];
 
 describe('local workers', () => {
   it('are told what to join, and replaced when they end by themselves', () => {
-    const { respawned, gone } = started(2, 1);
+    const { clock, delays, gone } = started(2);
     expect(children.map(({ sent }) => sent)).toEqual([[config], [config]]);
     children[0].end(1);
+    pass(clock, 0);
     expect(children).toHaveLength(3);
-    expect(respawned).toEqual(['worker process 100 ended with code 1']);
+    expect(newest().sent).toEqual([config]);
+    expect([delays, gone]).toEqual([[0], []]);
+  });
+
+  it('are replaced ever later when they die at once, and given up after five times', () => {
+    const { clock, delays, gone } = started(1);
+    for (let death = 1; death <= 6; death++) {
+      expect(gone).toEqual([]);
+      newest().end(1);
+      pass(clock, (delays.at(-1) ?? 0) - 1);
+      if (death > 1 && death < 6) expect(children).toHaveLength(death);
+      pass(clock, 1);
+      expect(children).toHaveLength(Math.min(6, death + 1));
+    }
+    expect(delays).toEqual([0, 500, 1_000, 2_000, 4_000]);
+    expect(gone).toEqual(['worker process 105 ended with code 1, the 6th time in 10 minutes']);
+  });
+
+  it('never run out in a long run with a death now and then', () => {
+    const { clock, delays, gone } = started(1);
+    for (let death = 0; death < 100; death++) {
+      newest().end(1);
+      pass(clock, 180_000);
+    }
+    expect(children).toHaveLength(101);
+    expect(gone).toEqual([]);
+    // In any ten minutes there are three more before it.
+    expect(delays.slice(-3)).toEqual([2_000, 2_000, 2_000]);
+  });
+
+  it('do not answer for each other: the others of one that is given up are replaced as before', () => {
+    const { clock, delays, gone } = started(2);
     children[1].end(1);
-    expect(children).toHaveLength(3);
-    expect(gone).toEqual(['worker process 101 ended with code 1']);
+    pass(clock, 0);
+    for (let death = 1; death <= 5; death++) {
+      newest().end(1);
+      pass(clock, delays.at(-1) ?? 0);
+    }
+    expect(gone).toHaveLength(1);
+    children[0].end(1);
+    expect(delays.at(-1)).toBe(0);
+    pass(clock, 0);
+    expect(newest().exitCode).toBeNull();
   });
 
   it('count once when they die before they have read what to join', () => {
-    const { respawned, gone } = started(1, 1);
+    const { delays, gone } = started(1);
     // Node reports the message that could not be written, then the end.
     children[0].emit('error', Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
     children[0].emit('error', Object.assign(new Error('Channel closed'), { code: 'ERR_IPC_CHANNEL_CLOSED' }));
-    expect(gone).toEqual([]);
+    expect(delays).toEqual([]);
     children[0].end(1);
-    expect(respawned).toHaveLength(1);
-    expect(gone).toEqual([]);
+    expect([delays, gone]).toEqual([[0], []]);
   });
 
-  it('are gone when the system starts no process', () => {
+  it('are tried again when the system starts no process, and given up in the same way', () => {
     forked.canSpawn = false;
-    const { gone } = started(1, 1);
-    children[0].emit('error', new Error('spawn EAGAIN'));
-    expect(gone).toEqual(['spawn EAGAIN']);
-    expect(children[0].sent).toEqual([]);
+    const { clock, gone } = started(1);
+    for (let failure = 0; failure < 6; failure++) {
+      newest().emit('error', new Error('spawn EAGAIN'));
+      pass(clock, 10_000);
+    }
+    expect(children.flatMap(({ sent }) => sent)).toEqual([]);
+    expect(gone).toEqual(['a worker process could not be started: spawn EAGAIN, the 6th time in 10 minutes']);
   });
 
   it('are not replaced, and not missed, when the run has sent them away', () => {
-    const { respawned, gone } = started(2, 8, () => false);
+    const { delays, gone } = started(2, () => false);
     for (const child of [...children]) child.end(1);
     expect(children).toHaveLength(2);
-    expect([...respawned, ...gone]).toEqual([]);
+    expect([...delays, ...gone]).toEqual([]);
   });
 
-  it('are not replaced once they are closed', async () => {
-    const { workers, respawned, gone } = started(2, 8);
+  it('are not replaced once they are closed, also when that was decided before', async () => {
+    const { workers, clock } = started(2);
+    children[1].end(1);
     await workers.close();
-    expect(children.map(({ connected }) => connected)).toEqual([false, false]);
-    expect([...respawned, ...gone]).toEqual([]);
+    pass(clock, 600_000);
+    expect(children.map(({ connected }) => connected)).toEqual([false, true]);
+    expect(children).toHaveLength(2);
   });
 });

@@ -8,6 +8,8 @@ import type { RunEvent } from '../../coordinator/events.js';
 import { openCheckpoints } from '../../coordinator/loop/open-checkpoints.js';
 import { snapshotAt } from './checkpoint-snapshot.js';
 
+const conductor = { stop: () => expect.unreachable('the folder was not taken over') };
+
 let directory: string;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'lockstep-open-'));
@@ -21,15 +23,15 @@ describe('opening a run folder', () => {
     await writeFile(join(path, 'weights.bin'), '');
     const owner = await lockRun(directory);
     const events: RunEvent[] = [];
-    const emit = (event: RunEvent): void => void events.push(event);
+    const access = { emit: (event: RunEvent) => void events.push(event), conductor };
     for (const resume of [true, false]) {
-      await expect(openCheckpoints({ directory, resume }, emit)).rejects.toMatchObject({
+      await expect(openCheckpoints({ directory, resume }, access)).rejects.toMatchObject({
         code: 'RUN_LOCKED',
       });
     }
     expect(events).toEqual([]);
     await owner.release();
-    await expect(openCheckpoints({ directory, resume: true }, emit)).rejects.toMatchObject({
+    await expect(openCheckpoints({ directory, resume: true }, access)).rejects.toMatchObject({
       code: 'CHECKPOINT_CORRUPT',
     });
   });
@@ -37,17 +39,19 @@ describe('opening a run folder', () => {
   it('lets go of the lock when there is nothing good to resume', async () => {
     const { path } = await new CheckpointStore(directory).write(snapshotAt(4));
     await writeFile(join(path, 'weights.bin'), '');
-    const emit = (): void => {};
-    await expect(openCheckpoints({ directory, resume: true }, emit)).rejects.toMatchObject({
+    const access = { emit: () => {}, conductor };
+    await expect(openCheckpoints({ directory, resume: true }, access)).rejects.toMatchObject({
       code: 'CHECKPOINT_CORRUPT',
     });
-    const opened = await openCheckpoints({ directory }, emit);
+    const opened = await openCheckpoints({ directory }, access);
     await opened?.release();
   });
 
   it('makes no folder and no lock to find out that there is nothing to resume', async () => {
     for (const folder of [join(directory, 'none'), directory]) {
-      await expect(openCheckpoints({ directory: folder, resume: true }, () => {})).rejects.toMatchObject({
+      await expect(
+        openCheckpoints({ directory: folder, resume: true }, { emit: () => {}, conductor }),
+      ).rejects.toMatchObject({
         code: 'CHECKPOINT_NOT_FOUND',
       });
     }
