@@ -2,6 +2,7 @@ import { mkdir, open, stat, truncate } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { LockstepError, messageOf } from '../../shared/errors.js';
+import { isDiskFull } from '../checkpoint/disk.js';
 import type { Callback, Logs, Training } from './callback.js';
 import { valuesOf } from './callback-state.js';
 
@@ -16,12 +17,14 @@ const savedValues = z.strictObject({
   rows: z.int().nonnegative(),
   columns: z.array(z.string()).nullable(),
   '~bytes': z.int().nonnegative(),
+  '~unwritten': z.string().default(''),
 });
 
 /**
  * Writes a row of the logs after every epoch: the epoch, counted from 0, then the entries of the first epoch's
  * logs in the order of their names; `NA` where one is missing. Semantics: `keras.callbacks.CSVLogger`. A resumed
- * run cuts the file back to the rows of its checkpoint first, so that no epoch is there twice.
+ * run cuts the file back to the rows of its checkpoint first, so that no epoch is there twice. Rows that find the
+ * disk full are kept, said to be, and written with the next one.
  */
 export function csvLogger(
   path: string,
@@ -32,6 +35,8 @@ export function csvLogger(
   let rows = 0;
   /** Size of the file after the last of them. */
   let bytes = 0;
+  /** Lines that found the disk full. */
+  let unwritten = '';
   /** The file is cut to its size when the first row comes: until then a checkpoint may still say where. */
   let isCut = false;
 
@@ -64,6 +69,26 @@ export function csvLogger(
     bytes += Buffer.byteLength(text);
   };
 
+  /** Writes what is to be written, or keeps it where the disk is full. */
+  const write = async (text: string, training: Training): Promise<void> => {
+    const kept = unwritten;
+    unwritten += text;
+    try {
+      await cut();
+      if (unwritten !== '') await add(unwritten);
+      unwritten = '';
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      // A part of a line may be there.
+      isCut = false;
+      const what = `csvLogger cannot write ${path}: ${messageOf(error)}`;
+      if (kept === '')
+        training.print(`warning: ${what}. Training goes on; the rows are kept and tried again.`);
+      return;
+    }
+    if (kept !== '') training.print(`csvLogger writes ${path} again, with the rows that were kept`);
+  };
+
   return {
     name: 'csvLogger',
 
@@ -72,6 +97,7 @@ export function csvLogger(
         columns = null;
         rows = 0;
         isCut = false;
+        unwritten = '';
         await mkdir(dirname(path), { recursive: true });
         await (await open(path, 'a')).close();
         bytes = append ? (await stat(path)).size : 0;
@@ -79,19 +105,23 @@ export function csvLogger(
 
     onEpochEnd: (epoch, logs, training) =>
       explained(path, async () => {
-        await cut();
         columns ??= columnsOf(logs, training);
-        const header = bytes === 0 ? line(['epoch', ...columns]) : '';
-        await add(header + line([epoch, ...columns.map((name) => logs[name] ?? 'NA')]));
+        const header = bytes === 0 && unwritten === '' ? line(['epoch', ...columns]) : '';
+        await write(header + line([epoch, ...columns.map((name) => logs[name] ?? 'NA')]), training);
         rows++;
       }),
 
-    onTrainEnd: () => explained(path, cut),
+    onTrainEnd: (_logs, training) => explained(path, () => write('', training)),
 
-    saveState: () => ({ values: { rows, columns, '~bytes': bytes } }),
+    saveState: () => ({ values: { rows, columns, '~bytes': bytes, '~unwritten': unwritten } }),
 
     loadState(state) {
-      ({ rows, columns, '~bytes': bytes } = valuesOf('csvLogger', savedValues, state));
+      ({
+        rows,
+        columns,
+        '~bytes': bytes,
+        '~unwritten': unwritten,
+      } = valuesOf('csvLogger', savedValues, state));
       isCut = false;
     },
   };

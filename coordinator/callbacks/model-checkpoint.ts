@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { LockstepError } from '../../shared/errors.js';
+import { LockstepError, messageOf } from '../../shared/errors.js';
+import { isDiskFull } from '../checkpoint/disk.js';
 import { removeModel } from '../checkpoint/saved-model.js';
 import type { Callback, Logs, Training } from './callback.js';
 import { float64, valuesOf } from './callback-state.js';
@@ -30,7 +31,8 @@ const savedValues = z.strictObject({
 /**
  * Saves the model during training, where plain `tf.loadLayersModel` loads it. Semantics:
  * `keras.callbacks.ModelCheckpoint` (keras/src/callbacks/model_checkpoint.py); as there, `saveBestOnly` saves
- * every time if the logs lack the monitor, and says so. To resume a run, use its checkpoint folder instead.
+ * every time if the logs lack the monitor, and says so. On a full disk it says that the model is not saved, and
+ * training goes on. To resume a run, use its checkpoint folder instead.
  * @param directory may hold placeholders: `{epoch}` and `{batch}`, counted from 1, and entries of the logs, as in
  *   `models/{epoch:02d}-{val_loss:.3f}`
  * @throws LockstepError BAD_OPTION
@@ -60,8 +62,10 @@ export function modelCheckpoint(directory: string, options: ModelCheckpointOptio
     const known = { epoch: epoch + 1, ...(batch === null ? {} : { batch: batch + 1 }), ...logs };
     const path = fillPattern(directory, known);
     if (!isWanted(logs, training)) return;
-    await training.saveModel(path);
-    if (options.verbose) training.print(`Epoch ${epoch + 1}: model saved to ${path}`);
+    if ((await isSavedUnlessFull(path, training)) && options.verbose) {
+      training.print(`Epoch ${epoch + 1}: model saved to ${path}`);
+    }
+    // Also what found the disk full: the state of a run is the same on every disk.
     const filled = Object.fromEntries(Object.entries(known).filter(([name]) => placeholders.includes(name)));
     saved = [...saved.filter((other) => fillPattern(directory, other) !== path), filled];
     while (saved.length > keepLast) await removeModel(fillPattern(directory, saved.shift() ?? {}));
@@ -95,6 +99,19 @@ export function modelCheckpoint(directory: string, options: ModelCheckpointOptio
       ({ best, epoch, lastBatch, batchesSinceSave, saved } = valuesOf('modelCheckpoint', savedValues, state));
     },
   };
+}
+
+/** Saves the model; on a full disk it says that it could not. */
+async function isSavedUnlessFull(path: string, training: Training): Promise<boolean> {
+  try {
+    await training.saveModel(path);
+    return true;
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    const what = `modelCheckpoint could not save ${path}: ${messageOf(error)}`;
+    training.print(`warning: ${what}. Training goes on without this one.`);
+    return false;
+  }
 }
 
 function checkCounts(saveFreq: 'epoch' | number, keepLast: number): void {

@@ -84,3 +84,11 @@ export const nodeDisk: Disk = {
 export function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
+
+const fullDiskCodes: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+/** Whether an error, or what caused it, is a lack of space: that may pass. */
+export function isDiskFull(error: unknown): boolean {
+  if (fullDiskCodes.has(errnoOf(error))) return true;
+  return error instanceof Error && error.cause !== undefined && isDiskFull(error.cause);
+}

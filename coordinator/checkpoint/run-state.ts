@@ -75,6 +75,8 @@ const runState = z.strictObject({
   shards: count,
   seed: z.int(),
   batchSize: count,
+  /** The loss and what else a resume must not change, by name (loop/settings.ts). */
+  settings: z.record(z.string(), json),
   optimizer: z.strictObject({
     /** The optimizer's configuration as plain data. */
     config: json,
@@ -98,7 +100,7 @@ const runState = z.strictObject({
 export type RunState = Readonly<z.infer<typeof runState>>;
 
 /** The version of the checkpoint's layout. */
-export const checkpointFormat = 1;
+export const checkpointFormat = 2;
 
 /** The whole of `run.json`. */
 export const runFile = z.strictObject({

@@ -34,17 +34,22 @@ export async function saveModel(
   const weightsName = `weights-${random.toString(16).padStart(16, '0')}.bin`;
   const files = modelFiles(data, weightsName);
   const temporary = join(directory, `${modelJson}.unfinished`);
+  let isNamed = false;
   try {
     await disk.makeDirectory(directory);
     const before = await disk.list(directory);
     await disk.write(join(directory, weightsName), files.get(weightsName)!);
     await disk.write(temporary, files.get(modelJson)!);
     await disk.rename(temporary, join(directory, modelJson));
+    isNamed = true;
     await disk.sync(directory);
     for (const name of before.filter((name) => weightsPattern.test(name))) {
       await disk.remove(join(directory, name));
     }
   } catch (error) {
+    // Makes room where the disk is full.
+    const unfinished = isNamed ? [] : [temporary, join(directory, weightsName)];
+    for (const path of unfinished) await disk.remove(path).catch(() => {});
     throw unwritable(directory, error);
   }
 }

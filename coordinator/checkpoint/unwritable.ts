@@ -4,6 +4,8 @@ import { errnoOf } from './disk.js';
 const hints: Readonly<Record<string, string>> = {
   ENOSPC: 'Free some space on that disk, or choose another folder; what was saved before is intact.',
   EDQUOT: 'Free some of your quota, or choose another folder; what was saved before is intact.',
+  EFBIG:
+    'Raise the limit on the size of files (ulimit -f), or of that file system; what was saved before is intact.',
   EACCES: 'Choose a folder that you may write to.',
   EPERM: 'Choose a folder that you may write to.',
   EROFS: 'Choose a folder on a disk that can be written to.',

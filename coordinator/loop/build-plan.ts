@@ -25,6 +25,7 @@ import { describeProgram, type Objective } from './program.js';
 import { receiptsFor } from './receipts-for.js';
 import type { RunCheckpoints } from './run-checkpoints.js';
 import { checkResumable } from './run-snapshot.js';
+import { settingsOf } from './settings.js';
 import { signatureOf } from './signature.js';
 import type { NonFinitePolicy, TrainingPlan } from './training-plan.js';
 
@@ -119,6 +120,14 @@ export async function buildPlan(
   const shards = request.shards ?? resume?.run.shards ?? defaultShards(access.workers, batchSize);
   const hasJob = access.options.job !== undefined;
   const program = describeProgram(model, canonical, request.objective, { seed, hasJob });
+  const { stepsPerEpoch, shuffle, shuffleBuffer, classWeight, validation, validationBatchSize } = request;
+  const samples = train.length ?? null;
+  const settings = settingsOf(program, {
+    classWeight,
+    shuffle: shuffle && isStream(train) ? shuffleBuffer : shuffle,
+    stepsPerEpoch,
+    samples,
+  });
   if (resume !== null) {
     checkResumable(resume, {
       manifestHash: manifestHash(manifest),
@@ -128,6 +137,7 @@ export async function buildPlan(
       seed,
       backend: access.options.backend ?? 'auto',
       optimizer: request.optimizer,
+      settings,
     });
   }
   const signature = signatureOf(model, program);
@@ -147,7 +157,6 @@ export async function buildPlan(
   if (request.continued !== null) {
     state.restore({ ...request.continued, flat: state.weights.flat });
   }
-  const { stepsPerEpoch, shuffle, shuffleBuffer, classWeight, validation, validationBatchSize } = request;
   const limit = stepsPerEpoch === null ? {} : { stepsPerEpoch };
   const source = isStream(train)
     ? streamSource(train, { batchSize, seed, shuffleBuffer: shuffle ? shuffleBuffer : 1, ...limit })
@@ -162,9 +171,10 @@ export async function buildPlan(
     plan: {
       runId,
       program,
+      settings,
       state,
       source,
-      samples: isStream(train) ? (train.length ?? null) : train.length,
+      samples,
       validation:
         validation === null ? null : evaluationSource(validation, validationBatchSize ?? batchSize, seed),
       validationFreq: request.validationFreq,

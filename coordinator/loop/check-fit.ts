@@ -1,5 +1,6 @@
 import { didYouMean } from '../../shared/did-you-mean.js';
 import { LockstepError } from '../../shared/errors.js';
+import type { EvaluateOptions, PredictOptions } from './evaluate-model.js';
 import type { FitOptions } from './fit.js';
 
 const fitOptions: Readonly<Record<keyof FitOptions, true>> = {
@@ -30,26 +31,37 @@ const fitOptions: Readonly<Record<keyof FitOptions, true>> = {
   graceMs: true,
   onEvent: true,
 };
-/** Options of `model.fit` that say how it prints and yields; there is nothing for them to change here. */
+const predictOptions: Readonly<Record<keyof PredictOptions, true>> = {
+  batchSize: true,
+  shards: true,
+  callbacks: true,
+};
+const evaluateOptions: Readonly<Record<keyof EvaluateOptions, true>> = {
+  ...predictOptions,
+  loss: true,
+  lossWeights: true,
+  metrics: true,
+  weightedMetrics: true,
+};
+const known = { fit: fitOptions, evaluate: evaluateOptions, predict: predictOptions };
+/** Options of TensorFlow.js that say how it prints and yields; there is nothing for them to change here. */
 const withoutEffect = ['verbose', 'yieldEvery'];
-const knownOptions = Object.keys(fitOptions);
 const dataFields = ['x', 'y', 'sampleWeight'];
 
 /**
- * Refuses what would be passed over in silence: a mistyped option trains with its default.
+ * Refuses what would be passed over in silence: a mistyped option computes with its default.
  * @throws LockstepError BAD_OPTION
  */
-export function checkFitOptions(options: object): void {
+export function checkOptions(of: keyof typeof known, options: object): void {
+  const names = Object.keys(known[of]);
   for (const name of Object.keys(options)) {
-    if (knownOptions.includes(name) || withoutEffect.includes(name)) continue;
-    const near = didYouMean(name, knownOptions);
+    if (names.includes(name) || withoutEffect.includes(name)) continue;
+    const near = didYouMean(name, names);
+    const otherwise = near === null ? `Options are: ${names.join(', ')}.` : `Did you mean ${near}?`;
+    const isWeight = name === 'sampleWeight' && of !== 'predict';
     throw bad(
-      `unknown option ${name} of fit`,
-      name === 'sampleWeight'
-        ? 'It stands beside x and y: fit(model, { x, y, sampleWeight }, options).'
-        : near === null
-          ? `Options are: ${knownOptions.join(', ')}.`
-          : `Did you mean ${near}?`,
+      `unknown option ${name} of ${of}`,
+      isWeight ? `It stands beside x and y: ${of}(model, { x, y, sampleWeight }, options).` : otherwise,
     );
   }
 }

@@ -13,6 +13,7 @@ import type { Dataset, StreamDataset } from '../data/dataset.js';
 import { sgd } from '../optimizer/configs.js';
 import { defaultShards, evaluationSource, readWeights } from './build-plan.js';
 import { type CanonicalModel, canonicalModel } from './canonical-model.js';
+import { checkOptions } from './check-fit.js';
 import { checkWhole } from './check-whole.js';
 import { evaluateSource, predictSource } from './evaluate.js';
 import { exclusively } from './exclusively.js';
@@ -68,7 +69,10 @@ export function evaluateModel(
   data: FitData,
   options: EvaluateOptions,
 ): Promise<Logs> {
-  return exclusively(access, 'evaluate', () => evaluate(access, model, data, options));
+  return exclusively(access, 'evaluate', async () => {
+    checkOptions('evaluate', options);
+    return evaluate(access, model, data, options);
+  });
 }
 
 async function evaluate(
@@ -97,6 +101,7 @@ async function evaluate(
       return batch;
     },
     onBatchBegin: (batch) => callbacks.onTestBatchBegin(batch, handle),
+    onWaiting: (reason) => access.emit({ type: 'waiting', reason }),
     async onBatchEnd(batch, batchLogs) {
       await callbacks.onTestBatchEnd(batch, { ...batchLogs }, handle);
       access.emit({ type: 'test-batch', batch, batches: source.stepsPerEpoch });
@@ -114,7 +119,10 @@ export function predictModel(
   x: FitData | FitDataX,
   options: PredictOptions,
 ): Promise<tf.Tensor | tf.Tensor[]> {
-  return exclusively(access, 'predict', () => predict(access, model, x, options));
+  return exclusively(access, 'predict', async () => {
+    checkOptions('predict', options);
+    return predict(access, model, x, options);
+  });
 }
 
 async function predict(
@@ -141,6 +149,7 @@ async function predict(
       return inputs;
     },
     onBatchBegin: (batch) => callbacks.onPredictBatchBegin(batch, handle),
+    onWaiting: (reason) => access.emit({ type: 'waiting', reason }),
     async onBatchEnd(batch) {
       await callbacks.onPredictBatchEnd(batch, handle);
       access.emit({ type: 'predict-batch', batch, batches: source.stepsPerEpoch });

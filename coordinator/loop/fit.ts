@@ -12,7 +12,7 @@ import type { CheckpointOptions, Job, LossOption, PerOutput } from '../job.js';
 import { fromName, fromTfjs } from '../optimizer/from-tfjs.js';
 import type { Optimizer, OptimizerConfig, OptimizerName } from '../optimizer/optimizer.js';
 import { buildPlan, isStream, type TrainingRequest } from './build-plan.js';
-import { checkFitData, checkFitOptions } from './check-fit.js';
+import { checkFitData, checkOptions } from './check-fit.js';
 import { exclusively } from './exclusively.js';
 import { type OpenedCheckpoints, openCheckpoints } from './open-checkpoints.js';
 import type { Objective } from './program.js';
@@ -154,7 +154,7 @@ export function fitModel(
 ): Promise<History> {
   return exclusively(access, 'fit', async () => {
     checkFitData('the data', data);
-    checkFitOptions(options);
+    checkOptions('fit', options);
     const unsubscribe = options.onEvent === undefined ? () => {} : access.subscribe(options.onEvent);
     try {
       const opened = await openCheckpoints(options.checkpoint ?? null, access);

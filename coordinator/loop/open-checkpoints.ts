@@ -61,7 +61,13 @@ export async function openCheckpoints(
       async release() {
         endWatch();
         checkpoints.close();
-        await lock.release();
+        try {
+          await lock.release();
+        } catch (error) {
+          // Not worth hiding what the run came to: the lock of a process that has ended is taken over anyway.
+          if (!(error instanceof LockstepError)) throw error;
+          emit({ type: 'warning', message: `the lock of ${directory} stays: ${error.message}` });
+        }
       },
     };
   } catch (error) {

@@ -8,8 +8,10 @@ import { version } from '../../shared/version.js';
 import type { CallbackList } from '../callbacks/callback-list.js';
 import { encodeExact } from '../checkpoint/exact-json.js';
 import { stateSha256 } from '../checkpoint/hashes.js';
+import type { RunState } from '../checkpoint/run-state.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { OptimizerConfig } from '../optimizer/optimizer.js';
+import { checkSettings } from './settings.js';
 import type { Position, TrainingPlan } from './training-plan.js';
 
 /** The parts of a run that a checkpoint is made of. */
@@ -70,6 +72,7 @@ export function takeSnapshot(running: RunningState, fingerprint: Fingerprint | n
       shards,
       seed,
       batchSize: source.batchSize,
+      settings: plan.settings,
       optimizer: {
         config: plainConfig(state.optimizer.config),
         iteration: state.iteration,
@@ -135,6 +138,7 @@ export function checkResumable(
     /** `auto` takes the run's. */
     backend: string;
     optimizer: OptimizerConfig;
+    settings: RunState['settings'];
   },
 ): void {
   const refuse = (message: string, hint: string): never => {
@@ -170,6 +174,7 @@ export function checkResumable(
       'Leave --backend out: a resumed run keeps its own, or its bits would be others.',
     );
   }
+  checkSettings(run.settings, wanted.settings);
   if (run.batch > 0 && !new RunningLogs(wanted.program).fits(totalsIn(tensors))) {
     refuse(
       'the job has other outputs or metrics than the epoch that the checkpoint stands in',

@@ -14,6 +14,8 @@ export type NonFinitePolicy = 'stop' | 'skip';
 export interface TrainingPlan {
   readonly runId: string;
   readonly program: ProgramSpec;
+  /** What a resume must not change, for the checkpoint. */
+  readonly settings: Snapshot['run']['settings'];
   readonly state: ModelState;
   readonly source: BatchSource;
   /** Rows per epoch, or null where a stream does not say. */

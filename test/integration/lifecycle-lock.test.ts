@@ -1,7 +1,7 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { fixtureJob, TestRun } from './test-run.js';
+import { bitsOf, fixtureJob, TestRun } from './test-run.js';
 
 // test/fixtures/jobs/cnn.ts: 6 steps an epoch, 2 epochs, a checkpoint every 4 steps and at the ends of epochs.
 const job = [fixtureJob('cnn'), '--backend', 'wasm'];
@@ -51,4 +51,36 @@ it('a resume of a folder that does not exist makes none', async () => {
   expect(exitCode).toBe(2);
   expect(stderr).toMatch(/^error: there is no checkpoint in .*mistyped\n/);
   expect(await readdir(run.folder)).toEqual([]);
+});
+
+it('a coordinator that was stopped and replaced notices when it goes on, and touches nothing any more', async () => {
+  const decided = [...job, '--shards', '4', '--seed', '7', '--workers', '1'];
+  const undisturbed = await run.train(decided);
+  const folder = run.at('run');
+  // Right before the checkpoint of step 8.
+  const stale = run.start(['train', ...decided, '--checkpoint-dir', folder], { LOCKSTEP_TEST_HOLD: '7' });
+  await stale.entry((entry) => entry.event === 'checkpoint' && entry.step === 6);
+  await stale.entry(({ message }) => message === 'holding after step 7');
+  stale.kill('SIGSTOP');
+
+  // Its host cannot be reached, people are sure that it is dead, and do what the error says.
+  const refused = await run.start(['train', ...decided, '--checkpoint-dir', folder, '--resume']).ended;
+  expect(refused.exitCode).toBe(2);
+  const lock = join(folder, 'lock-000001.json');
+  await writeFile(lock, JSON.stringify({ ...JSON.parse(await readFile(lock, 'utf8')), released: true }));
+  const resumed = await run.train([...decided, '--checkpoint-dir', folder, '--resume']);
+  expect(resumed.report.resumedAtStep).toBe(6);
+  expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));
+
+  const before = await contentOf(folder);
+  stale.kill('SIGCONT');
+  stale.kill('SIGUSR2');
+  const { exitCode, stderr, entries } = await stale.ended;
+  expect(stderr).toMatch(
+    /^error: another coordinator with term 2 has taken over the run folder .*: process \d+ on .*\n {2}\S.+\n$/,
+  );
+  expect(exitCode).toBe(2);
+  expect(entries.filter(({ event }) => event === 'checkpoint').map(({ step }) => step)).toEqual([4, 6]);
+  expect(await contentOf(folder)).toEqual(before);
+  await expect.poll(() => run.running(), { timeout: 10_000 }).toEqual([]);
 });

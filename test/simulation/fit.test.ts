@@ -269,3 +269,25 @@ describe('predict', () => {
     }
   });
 });
+
+describe('options that do not exist', () => {
+  it.each([
+    ['evaluate', { batchsize: 4 }, 'unknown option batchsize of evaluate', 'Did you mean batchSize?'],
+    ['evaluate', { sampleWeight: [1] }, 'unknown option sampleWeight of evaluate', 'beside x and y'],
+    ['predict', { batch: 4 }, 'unknown option batch of predict', 'batchSize'],
+    ['predict', { loss: 'meanSquaredError' }, 'unknown option loss of predict', 'Options are: batchSize'],
+  ])('are refused by %s, as by fit: %o', async (what, options, message, hint) => {
+    const { access } = clusterOf({ workers: 1 });
+    const data = await arrays();
+    const given = options as never;
+    const work =
+      what === 'evaluate'
+        ? evaluateModel(access, smooth(), data, given)
+        : predictModel(access, smooth(), data.x, given);
+    await expect(work).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message,
+      hint: expect.stringContaining(hint),
+    });
+  });
+});

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { adam, sgd } from '../../coordinator/optimizer/configs.js';
-import { features, stepsPerEpoch, type Trained, trainOn } from './tiny-training.js';
+import { features, rows, stepsPerEpoch, type Trained, tinyData, trainOn } from './tiny-training.js';
+
+const objective = { loss: 'meanSquaredError', metrics: ['mae'] };
 
 let directory: string;
 let undisturbed: Trained;
@@ -38,6 +40,12 @@ describe('a resume is refused', () => {
       'with a metric that ranks in the middle of an epoch',
       { objective: { loss: 'meanSquaredError', metrics: ['auc'] } },
     ],
+    ['with another loss', { objective: { loss: 'meanAbsoluteError', metrics: ['mae'] } }],
+    ['with another weight of the loss', { objective: { ...objective, lossWeights: [0.5] } }],
+    ['with class weights', { classWeight: { 0: 2 } }],
+    ['without shuffling', { shuffle: false }],
+    ['with shorter epochs', { stepsPerEpoch: 3 }],
+    ['with more rows', { train: tinyData(rows + 1) }],
     ['with another rate', { optimizer: adam({ learningRate: 0.01, globalClipNorm: 1 }) }],
   ])('%s, and the checkpoint stays as it was', async (_what, other) => {
     await trainOn({ workers: 1 }, { directory, maxSteps: 3 });
@@ -46,6 +54,15 @@ describe('a resume is refused', () => {
     });
     const resumed = await trainOn({ workers: 1 }, { directory, resumes: true, maxSteps: 5 });
     expect(resumed.steps).toEqual(undisturbed.steps.slice(3, 5));
+  });
+
+  it('naming the setting that differs, as it was and as it is', async () => {
+    await trainOn({ workers: 1 }, { directory, maxSteps: 3 });
+    const other = { objective: { ...objective, loss: 'meanAbsoluteError' } };
+    await expect(trainOn({ workers: 1 }, { directory, resumes: true, ...other })).rejects.toMatchObject({
+      message: expect.stringMatching(/^the run has loss .*meanSquaredError.*, the job .*meanAbsoluteError/),
+      hint: 'Resume with the loss of the run, or start in another folder.',
+    });
   });
 
   it('not with other metrics between two epochs', async () => {

@@ -53,6 +53,7 @@ export function snapshotAt(step: number): Snapshot {
       shards: 4,
       seed: 7,
       batchSize: 128,
+      settings: { loss: [{ output: 'out', kind: 'builtin', name: 'meanSquaredError' }], classWeight: null },
       optimizer: { config: { name: 'adam', epsilon: 1e-7 }, iteration: step, learningRate: null },
       backend: 'cpu',
       program: 'eager',

@@ -172,7 +172,7 @@ describe('CheckpointStore', () => {
     });
     const store = new CheckpointStore(directory);
     const { path } = await store.write(snapshotAt(1));
-    const later = (await readFile(join(path, 'run.json'), 'utf8')).replace('"format":1', '"format":2');
+    const later = (await readFile(join(path, 'run.json'), 'utf8')).replace('"format":2', '"format":3');
     const { sha256 } = await nodeDisk.write(join(path, 'run.json'), [Buffer.from(later)]);
     await writeFile(join(path, 'run.json.sha256'), `${sha256}  run.json\n`);
     await expect(store.readLatest()).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' });

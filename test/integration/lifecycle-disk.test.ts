@@ -1,0 +1,199 @@
+import { execFile } from 'node:child_process';
+import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
+
+// test/fixtures/jobs/cnn.ts, tiny: 10 steps an epoch, 2 epochs, a checkpoint every 4 steps and at the ends of epochs.
+const decided = ['--shards', '4', '--seed', '7', '--backend', 'cpu', '--workers', '1'];
+const tiny = { LOCKSTEP_TEST_SIZE: 'tiny' };
+const job = [fixtureJob('cnn'), ...decided];
+
+let shared: TestRun;
+let undisturbed: Trained;
+let run: TestRun;
+
+beforeAll(async () => {
+  shared = await TestRun.begin();
+  undisturbed = await shared.train(job, tiny);
+  expect(undisturbed.report.steps).toBe(20);
+});
+afterAll(() => shared.end());
+beforeEach(async () => {
+  run = await TestRun.begin();
+});
+afterEach(() => run.end());
+
+const resume = (folder: string): Promise<Trained> =>
+  run.train([...job, '--checkpoint-dir', folder, '--resume'], tiny);
+
+describe('a coordinator killed while it writes a checkpoint', () => {
+  it.each(['first file', 'middle', 'last file', 'renaming', 'renamed', 'removing', 'half removed'])(
+    'at the point “%s” can be resumed with the same bits, and what it left is cleared away',
+    async (point) => {
+      const folder = run.at('run');
+      const args = ['train', fixtureJob('killed-saving'), ...decided, '--checkpoint-dir', folder];
+      const killed = await run.start(args, { ...tiny, LOCKSTEP_TEST_KILL_AT: point }).ended;
+      expect(killed.exitCode).toBeNull();
+      const left = await readdir(folder);
+      // The first four points are before the new one is there; the last two are after the old one's name is gone.
+      expect(left.filter((name) => name.startsWith('.unfinished'))).toHaveLength(point === 'renamed' ? 0 : 1);
+      expect(left.filter((name) => name.startsWith('checkpoint-'))).toHaveLength(point === 'renamed' ? 3 : 2);
+      await expect.poll(() => run.running(), { timeout: 10_000 }).toEqual([]);
+
+      const resumed = await resume(folder);
+      expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));
+      expect(resumed.entries.filter(({ event }) => event === 'warning')).toEqual([]);
+      const names = await readdir(folder);
+      expect(names.filter((name) => /^(checkpoint-|lock-)/.test(name))).toHaveLength(3);
+      expect(names.filter((name) => name.startsWith('.'))).toEqual([]);
+    },
+  );
+});
+
+describe('a disk that is full', () => {
+  /** The limit on the size of files: with 0, no file takes a byte more. Sockets and pipes are not concerned. */
+  const limit = (pid: number, bytes: '0' | 'unlimited') =>
+    promisify(execFile)('prlimit', ['--pid', String(pid), `--fsize=${bytes}:unlimited`]);
+
+  async function trainOnFullDisk(hold: string) {
+    const folder = run.at('run');
+    const args = ['train', fixtureJob('logged'), ...decided, '--checkpoint-dir', folder];
+    const environment = { ...tiny, LOCKSTEP_TEST_HOLD: hold, LOCKSTEP_TEST_FILES: run.at('files') };
+    const started = run.startTraining(args, environment);
+    await started.process.entry(({ message }) => message === 'holding after step 2');
+    await limit(started.process.pid, '0');
+    started.process.kill('SIGUSR2');
+    return { ...started, folder };
+  }
+
+  it('does not end training: it is warned of once, tried again, and what was owed is written', async () => {
+    const { process, trained, folder } = await trainOnFullDisk('2,13');
+    await process.entry(({ message }) => message === 'holding after step 13');
+    // Three times a checkpoint was due, after steps 4, 8 and 10.
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/^lock-/)]);
+    await limit(process.pid, 'unlimited');
+    const { message } = await process.entry((entry) =>
+      String(entry.message).startsWith('saving works again'),
+    );
+    expect(message).toMatch(
+      /^saving works again: step 1[02] is saved, after \d+ failed attempts in \d+\.\d s$/,
+    );
+    process.kill('SIGUSR2');
+    const { exitCode, report, entries } = await trained;
+    expect(exitCode).toBe(0);
+    expect(report.weightsSha256).toBe(undisturbed.report.weightsSha256);
+    const warnings = entries.filter(({ event }) => event === 'warning').map((entry) => String(entry.message));
+    expect(warnings).toEqual([expect.stringMatching(/cannot write to .*EFBIG.* Training goes on/)]);
+    const notices = entries.filter(({ event }) => event === 'notice').map((entry) => String(entry.message));
+    expect(notices).toContainEqual(expect.stringMatching(/^warning: csvLogger cannot write .*EFBIG/));
+    expect(notices).toContainEqual(
+      expect.stringMatching(/^warning: modelCheckpoint could not save .*epoch-1/),
+    );
+    expect(notices).toContainEqual(expect.stringMatching(/^csvLogger writes .* again/));
+    const table = await readFile(join(run.at('files'), 'log.csv'), 'utf8');
+    expect(table.split('\n').map((row) => row.split(',')[0])).toEqual(['epoch', '0', '1', '']);
+    // The model of the second epoch, whole; of the first, nothing.
+    expect((await readdir(run.at('files'), { recursive: true })).sort()).toEqual([
+      'epoch-1',
+      'epoch-2',
+      'epoch-2/model.json',
+      expect.stringMatching(/^epoch-2\/weights-\w+\.bin$/),
+      'log.csv',
+    ]);
+  });
+
+  it('to the very end costs the last state alone, and says so', async () => {
+    const { process, folder } = await trainOnFullDisk('2');
+    const { exitCode, stderr, entries } = await process.ended;
+    expect(stderr).toMatch(
+      /^error: the last state, step 20, could not be saved, but nothing of the run is saved: .*\n {2}\S.+\n$/,
+    );
+    expect(exitCode).toBe(2);
+    expect(entries.filter(({ event }) => event === 'warning').map(({ message }) => message)).toEqual([
+      expect.stringMatching(/cannot write to .*EFBIG.* Training goes on/),
+      expect.stringMatching(/^the lock of .* stays: /),
+    ]);
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/^lock-/)]);
+    expect(await run.running()).toEqual([]);
+  });
+});
+
+describe('a damaged newest checkpoint', () => {
+  let saved: string;
+  /** Of the two checkpoints, oldest first. The older one is of step 8, or of a later one if the disk was slow. */
+  let names: string[];
+  let olderStep: number;
+  beforeAll(async () => {
+    saved = shared.at('saved');
+    const held = shared.startTraining(['train', ...job, '--checkpoint-dir', saved], {
+      ...tiny,
+      LOCKSTEP_TEST_HOLD: '10',
+    });
+    await held.process.entry(({ message }) => message === 'holding after step 10');
+    held.process.kill('SIGTERM');
+    expect((await held.trained).report.steps).toBe(10);
+    names = (await readdir(saved)).filter((name) => name.startsWith('checkpoint-')).sort();
+    expect(names).toEqual([expect.anything(), expect.stringMatching(/-step-0000000010$/)]);
+    olderStep = Number(names[0].split('-').at(-1));
+    expect(olderStep).toBeGreaterThanOrEqual(8);
+  });
+
+  const flip = async (file: string): Promise<void> => {
+    const bytes = await readFile(file);
+    bytes[bytes.length >> 1] ^= 1;
+    await writeFile(file, bytes);
+  };
+  const shorten = async (file: string): Promise<void> => truncate(file, (await readFile(file)).length >> 1);
+
+  it.each([
+    ['model.json', 'with a flipped bit', flip],
+    ['weights.bin', 'cut short', shorten],
+    ['optimizer.safetensors', 'with a flipped bit', flip],
+    ['state.safetensors', 'that is missing', (file: string) => rm(file)],
+    ['run.json', 'with a flipped bit', flip],
+    ['run.json.sha256', 'cut short', shorten],
+  ])(
+    '(%s %s) is passed over: the one before it gives the same bits, and the loss is told',
+    async (file, _how, damage) => {
+      const folder = run.at('copy');
+      await cp(saved, folder, { recursive: true });
+      expect((await readdir(join(folder, names[1]))).sort()).toContain(file);
+      await damage(join(folder, names[1], file));
+      const resumed = await resume(folder);
+      expect(resumed.report.resumedAtStep).toBe(olderStep);
+      expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));
+      const warnings = resumed.entries.filter(({ event }) => event === 'warning');
+      expect(warnings.map(({ message }) => message)).toEqual([
+        // The last one is the checksum of the one before it.
+        expect.stringContaining(
+          `passed over the damaged checkpoint ${join(folder, names[1])}: ${file.replace(/\.sha256$/, '')}`,
+        ),
+        `${olderStep === 9 ? '1 step is' : '2 steps are'} lost, and trained again from step ${olderStep}`,
+      ]);
+    },
+  );
+
+  it('of another run is passed over as well', async () => {
+    const other = run.at('other');
+    const seeded = ['--shards', '4', '--seed', '8', '--backend', 'cpu', '--workers', '1'];
+    await run.train([fixtureJob('cnn'), ...seeded, '--checkpoint-dir', other], tiny);
+    const newest =
+      (await readdir(other))
+        .filter((name) => name.startsWith('checkpoint-'))
+        .sort()
+        .at(-1) ?? '';
+    expect(newest).toMatch(/-step-0000000020$/);
+    const folder = run.at('copy');
+    await cp(saved, folder, { recursive: true });
+    await cp(join(other, newest), join(folder, 'checkpoint-000009-step-0000000020'), { recursive: true });
+    const resumed = await resume(folder);
+    expect(resumed.report).toMatchObject({ resumedAtStep: 10, seed: 7 });
+    expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));
+    const warnings = resumed.entries.filter(({ event }) => event === 'warning');
+    expect(warnings[0].message).toMatch(
+      /passed over the checkpoint .*step-0000000020: it is of run \w+, not \w+$/,
+    );
+  });
+});
