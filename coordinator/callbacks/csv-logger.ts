@@ -105,6 +105,7 @@ export function csvLogger(
 
     onEpochEnd: (epoch, logs, training) =>
       explained(path, async () => {
+        await cut();
         columns ??= columnsOf(logs, training);
         const header = bytes === 0 && unwritten === '' ? line(['epoch', ...columns]) : '';
         await write(header + line([epoch, ...columns.map((name) => logs[name] ?? 'NA')]), training);
