@@ -1,8 +1,8 @@
 import v8 from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** What may gather beyond the heap of the last collection: a quarter of it, and at least so much. */
-const leastGrowthBytes = 8 * 2 ** 20;
+/** What may gather beyond the heap of the last collection: an eighth of it, and at least so much. */
+const leastGrowthBytes = 4 * 2 ** 20;
 
 /**
  * Looks at this thread's heap every `periodMs` and collects garbage when it has grown by much for its size, until the
@@ -17,7 +17,7 @@ export function collectByGrowth(periodMs: number): () => void {
     if (process.memoryUsage().heapUsed < limitBytes) return;
     collect();
     const { heapUsed } = process.memoryUsage();
-    limitBytes = heapUsed + Math.max(leastGrowthBytes, heapUsed / 4);
+    limitBytes = heapUsed + Math.max(leastGrowthBytes, heapUsed / 8);
   }, periodMs);
   timer.unref();
   return () => clearInterval(timer);

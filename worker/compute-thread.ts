@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { collectByGrowth } from '../shared/collect-by-growth.js';
 import { invariant } from '../shared/errors.js';
 import { realPorts, ShardComputer } from './compute/shard-computer.js';
 import { withFaults } from './fault-hook.js';
@@ -19,6 +20,9 @@ function transferable(message: FromThread): ArrayBuffer[] {
 
 const send = (message: FromThread): void => port.postMessage(message, transferable(message));
 const computer = new ShardComputer(send, withFaults(realPorts), new ThreadSignals(workerData));
+
+// The process does not mark in steps; this heap is the larger one, and every shard leaves tensors' records on it.
+collectByGrowth(10_000);
 
 let queue = Promise.resolve();
 port.on('message', (message: ToThread) => {
