@@ -70,6 +70,13 @@ export interface VerifyOptions extends ComputeOptions {
   readonly seed?: number;
 }
 
+export interface StatusOptions extends OutputOptions {
+  readonly tokenFile?: string;
+  readonly ca?: string;
+  readonly json: boolean;
+  readonly watch?: number;
+}
+
 export interface DoctorOptions extends OutputOptions {
   readonly threads: number;
 }
@@ -82,6 +89,7 @@ export interface Handlers {
   evaluate(job: string, options: EvaluateOptions): Promise<number>;
   verify(job: string, options: VerifyOptions): Promise<number>;
   doctor(options: DoctorOptions): Promise<number>;
+  status(target: string, options: StatusOptions): Promise<number>;
 }
 
 const maxWorkers = 1024;
@@ -194,6 +202,21 @@ export function createProgram(
     .option('--seed <k>', 'seed of everything random', seedValue)
     .addHelpText('after', examples(['verify job.ts --data data/mnist']))
     .action(async (job: string, options: VerifyOptions) => onExit(await handlers.verify(job, options)));
+
+  common(program.command('status').summary('say what a run does, and what it waits for'))
+    .description(
+      'Say what a run does at the moment: the step, who computes what, what is waited for, what is next.',
+    )
+    .argument('<run>', 'the URL of its coordinator, or the --checkpoint-dir of a run of this user')
+    .option('--token-file <file>', 'the token of the coordinator at the URL (or LOCKSTEP_TOKEN)')
+    .option('--ca <file>', 'certificate authority in PEM, for wss:// with a certificate of your own')
+    .option('--json', 'as one line of JSON', false)
+    .option('--watch <s>', 'again every so many seconds', integerOf('--watch', 1, 3_600))
+    .addHelpText(
+      'after',
+      examples(['status runs/a', 'status ws://10.0.0.1:7070 --token-file token --watch 5']),
+    )
+    .action(async (target: string, options: StatusOptions) => onExit(await handlers.status(target, options)));
 
   common(program.command('doctor').summary('say which backends work here, and how fast'))
     .description('Say which backends work here, how fast they are, and how to get a faster one.')

@@ -10,6 +10,11 @@ const handlers: Handlers = {
   worker: async (options) => (await import('./worker.js')).worker(options),
   evaluate: async (job, options) => (await import('./evaluate.js')).evaluate(job, options),
   verify: async (job, options) => (await import('./verify.js')).verify(job, options),
+  status: async (target, options) =>
+    (await import('./status.js')).status(target, options, {
+      write: (text) => process.stdout.write(text),
+      warn: (text) => process.stderr.write(`warning: ${text}\n`),
+    }),
   doctor: async ({ threads }) =>
     (await import('./doctor.js')).runDoctor({ threads, write: (line) => process.stdout.write(`${line}\n`) }),
 };

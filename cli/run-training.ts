@@ -10,6 +10,7 @@ import { LockstepError, messageOf } from '../shared/errors.js';
 import type { Invocation } from './announcements.js';
 import type { RunOptions } from './commands.js';
 import { Interrupt } from './interrupt.js';
+import { writeRunAccess } from './run-access.js';
 import { silenceTfjsBanner } from './tfjs-banner.js';
 import type { View } from './view.js';
 
@@ -28,7 +29,18 @@ export async function runTraining(
 ): Promise<number> {
   silenceTfjsBanner();
   let hasStarted = false;
+  let cluster: Cluster | null = null;
+  let takeAway: Promise<() => Promise<void>> = Promise.resolve(async () => {});
   const onEvent: RunListener = (event) => {
+    // From here on the folder is this run's.
+    if (event.type === 'start' && !hasStarted && cluster !== null && options.checkpointDir !== undefined) {
+      const { url, token } = cluster;
+      takeAway = writeRunAccess(options.checkpointDir, { url, token }).catch((error: unknown) => {
+        const text = `warning: lockstep status cannot be used with the run's folder: ${messageOf(error)}`;
+        view.announce({ tone: 'warning', text });
+        return async () => {};
+      });
+    }
     hasStarted ||= event.type === 'start';
     view.onEvent(event);
   };
@@ -54,7 +66,6 @@ export async function runTraining(
       if (!hasStarted) resolve(null);
     });
   });
-  let cluster: Cluster | null = null;
   try {
     cluster = await openCluster(onEvent);
     const { seed, shards, epochs, batchSize, auditFraction, checkpointDir, resume } = options;
@@ -74,6 +85,7 @@ export async function runTraining(
     if (options.report !== undefined) await writeReport(options.report, report);
     return report.cause === 'signal' ? (interrupt.exitCode ?? 130) : 0;
   } finally {
+    await (await takeAway)();
     await cluster?.close();
     interrupt.close();
     view.close();

@@ -26,6 +26,7 @@ import {
 } from './loop/evaluate-model.js';
 import { type FitData, type FitOptions, fitModel } from './loop/fit.js';
 import { type Listener, type ListenOptions, listen } from './server/listener.js';
+import { serveObserver } from './server/observers.js';
 
 export type { ClusterAccess } from './cluster-access.js';
 
@@ -85,13 +86,16 @@ const networkWithoutWorkersMs = 600_000;
 export class Cluster {
   /** What workers join with; for `lockstep worker --join`. */
   readonly url: string;
+  /** What its workers, and whoever observes it, hold. @internal */
+  readonly token: string;
   readonly #access: ClusterAccess;
   readonly #release: () => Promise<void>;
   readonly #markInSteps = withoutMarkingInSteps();
   #closed: Promise<void> | null = null;
 
-  private constructor(url: string, access: ClusterAccess, release: () => Promise<void>) {
+  private constructor(url: string, token: string, access: ClusterAccess, release: () => Promise<void>) {
     this.url = url;
+    this.token = token;
     this.#access = access;
     this.#release = release;
   }
@@ -143,7 +147,7 @@ export class Cluster {
       children.start(1);
     });
     children.start(workers);
-    return new Cluster(listener.url, access, async () => {
+    return new Cluster(listener.url, token, access, async () => {
       access.conductor.close('the run is over');
       faults?.finish();
       await children.close();
@@ -180,7 +184,7 @@ export class Cluster {
       await listener.close();
     };
     try {
-      return new Cluster(await intercepted(faults, { host, port }, listener.url), access, release);
+      return new Cluster(await intercepted(faults, { host, port }, listener.url), token, access, release);
     } catch (error) {
       await release();
       throw error;
@@ -248,5 +252,6 @@ function listenFor(
       faults?.connected(worker, session.peer);
       conductor.add(session);
     },
+    onObserver: (session) => serveObserver(session, () => conductor.status()),
   });
 }

@@ -44,10 +44,10 @@ export const listenerDefaults: ListenerLimits = {
   peer: unpreparedLimits,
 };
 
-/** An observer is told a status of some hundred kilobytes at most, and waits for it before it asks again. */
+/** An observer is told a status of some megabytes at most, and waits for it before it asks again. */
 const observerLimits: ConnectionLimits = {
   ...strangerLimits,
-  maxBufferedBytes: 2 ** 20,
+  maxBufferedBytes: 2 ** 24,
   maxReceivedBytes: null,
 };
 

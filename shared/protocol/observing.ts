@@ -1,48 +1,58 @@
 import { z } from 'zod';
-import { count, name, shardIndex, text } from './fields.js';
+import { count, maxShards, name, rangeFields, shardIndex, text } from './fields.js';
 
 const milliseconds = z.number().nonnegative();
+const kind = z.enum(['train', 'evaluate', 'predict']);
+
+const shardStatus = z.strictObject({
+  shard: shardIndex,
+  status: z.enum(['pending', 'assigned', 'unconfirmed', 'done']),
+  holders: z.array(z.strictObject({ worker: count, forMs: milliseconds })).readonly(),
+});
 
 const workerStatus = z.strictObject({
   worker: count,
-  host: name,
-  pid: count,
-  backend: name,
-  phase: z.enum(['joined', 'preparing', 'ready', 'computing']),
-  /** In its phase. */
+  host: name.nullable(),
+  pid: count.nullable(),
+  phase: z.enum(['joined', 'preparing', 'ready']),
   forMs: milliseconds,
-  /** Since it was last heard. */
-  silentMs: milliseconds,
+  lastHeardMs: milliseconds,
+  computes: z
+    .strictObject({
+      kind,
+      step: count,
+      ...rangeFields,
+      forMs: milliseconds,
+      deadlineInMs: milliseconds,
+      lostInMs: milliseconds,
+    })
+    .nullable(),
   shardsComputed: count,
   computeMs: milliseconds,
   networkMs: milliseconds,
   idleMs: milliseconds,
 });
 
-const heldShard = z.strictObject({
-  shard: shardIndex,
-  workers: z.array(count).max(16),
-  forMs: milliseconds,
-  /** Until it is given to another worker as well; null if that is not going to happen. */
-  againInMs: z.number().nullable(),
-});
-
-/** What a run does at the moment. The most shards and workers that are listed are enough for people. */
+/** What a run does at the moment: `ClusterStatus` of coordinator/status.ts as it travels. */
 export const runStatus = z.strictObject({
-  run: name,
-  phase: z.enum(['forming', 'stepping', 'between steps', 'stopped']),
-  /** Rounds begun: a step, or a batch of an evaluation. */
-  round: count.nullable(),
-  /** Global step, from 0. */
-  step: count.nullable(),
-  kind: z.enum(['train', 'evaluate', 'predict']).nullable(),
-  /** The present round's shards. */
-  shards: z.strictObject({ done: count, held: count, pending: count }),
-  held: z.array(heldShard).max(1_000),
-  workers: z.array(workerStatus).max(1_100),
+  phase: z.enum(['idle', 'working', 'stopped']),
+  round: z
+    .strictObject({
+      id: count,
+      kind,
+      step: count,
+      forMs: milliseconds,
+      shards: z.array(shardStatus).max(maxShards).readonly(),
+    })
+    .nullable(),
   waitingFor: text.nullable(),
-  /** What happens if nothing else does, and when. */
-  next: text.nullable(),
+  stopped: text.nullable(),
+  workers: z.array(workerStatus).readonly(),
+  shardsRecomputed: count,
+  shardsDuplicated: count,
+  shardsAudited: count,
+  disagreements: count,
+  excluded: z.array(z.strictObject({ worker: count, host: name, step: count, shard: shardIndex })).readonly(),
 });
 
 export type RunStatus = z.infer<typeof runStatus>;

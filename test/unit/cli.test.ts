@@ -26,6 +26,7 @@ async function run(line: string, fail?: unknown) {
     evaluate: note('evaluate', 0),
     verify: note('verify', 1),
     doctor: note('doctor', 0),
+    status: note('status', 0),
   };
   let out = '';
   let error = '';

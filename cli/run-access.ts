@@ -1,0 +1,39 @@
+import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LockstepError } from '../shared/errors.js';
+
+/** How a run can be reached while it goes on. Whoever can read the file may join the run. */
+const fileName = 'live.json';
+
+const runAccess = z.strictObject({ url: z.string(), token: z.string() });
+
+export type RunAccess = z.infer<typeof runAccess>;
+
+/**
+ * Lets this user, and no other, observe a run by its folder.
+ * @returns what takes the file away when the run ends
+ */
+export async function writeRunAccess(folder: string, access: RunAccess): Promise<() => Promise<void>> {
+  const file = join(folder, fileName);
+  await rm(file, { force: true });
+  await writeFile(file, JSON.stringify(access), { mode: 0o600, flag: 'wx' });
+  await chmod(file, 0o600);
+  return () => rm(file, { force: true });
+}
+
+/** @throws LockstepError BAD_OPTION if no run goes on in the folder, or others could have written there */
+export async function readRunAccess(folder: string): Promise<RunAccess> {
+  const file = join(folder, fileName);
+  const hint = 'Give the --checkpoint-dir of a run that goes on, or the URL of its coordinator.';
+  try {
+    const { mode, uid } = await stat(file);
+    if ((mode & 0o077) !== 0 || uid !== process.getuid?.()) {
+      throw new LockstepError('BAD_OPTION', `other users can read ${file}`, { hint: `chmod 600 ${file}` });
+    }
+    return runAccess.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (cause) {
+    if (cause instanceof LockstepError) throw cause;
+    throw new LockstepError('BAD_OPTION', `no run goes on in ${folder}`, { hint, cause });
+  }
+}
