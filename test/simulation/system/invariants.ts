@@ -1,0 +1,221 @@
+import type { Snapshot } from '../../../coordinator/checkpoint/snapshot.js';
+import type { ShardPartial } from '../../../shared/partial.js';
+import type { CoordinatorLife } from './coordinator-life.js';
+import { patienceMs } from './limits.js';
+import type { ExpectedState, Reference } from './reference.js';
+import { exactText } from './reference-callbacks.js';
+import { manifest } from './tiny-job.js';
+import type { World } from './world.js';
+
+/** One of the promises I1 to I5 of the design is broken. */
+export class InvariantBroken extends RangeError {
+  constructor(invariant: 'I1' | 'I2' | 'I3' | 'I4' | 'I5', what: string) {
+    super(`${invariant}: ${what}`);
+  }
+}
+
+/** What must hold after every event of a simulated run. */
+export class Invariants {
+  readonly #world: World;
+  readonly #reference: Reference;
+  /** Step after which each life that committed stands: a life commits each step once. */
+  readonly #committed = new Map<CoordinatorLife, number>();
+  #progressMs = 0;
+
+  constructor(world: World, reference: Reference) {
+    this.#world = world;
+    this.#reference = reference;
+  }
+
+  /** Something went on: a step, a batch of the validation, a checkpoint, a worker that came. */
+  progressed(): void {
+    this.#progressMs = this.#world.clock.nowMs();
+  }
+
+  /** After every event. */
+  check(): void {
+    const { life, clock } = this.#world;
+    if (life?.process.isAlive) this.#weights(life);
+    const idleMs = clock.nowMs() - this.#progressMs;
+    if (idleMs > patienceMs) {
+      throw new InvariantBroken(
+        'I5',
+        `nothing went on for ${idleMs} ms, and the last reason told is: ${this.#world.reason ?? 'none'}`,
+      );
+    }
+    if (idleMs > reasonWithinMs && life?.stage === 'round' && this.#world.reason === null) {
+      throw new InvariantBroken('I5', `nothing went on for ${idleMs} ms, and no reason was told`);
+    }
+  }
+
+  #weights({ state, stage }: CoordinatorLife): void {
+    // At the very end a callback may put the best weights back.
+    if (stage === 'ended') return;
+    const expected = this.#reference.afterStep[state.iteration];
+    if (expected === undefined) throw new InvariantBroken('I3', `there is no step ${state.iteration}`);
+    this.#same(state.weights.flat, expected.weights, 'weights', state.iteration);
+    let at = 0;
+    for (const { name } of manifest.weights) {
+      const slots = state.optimizer.slots().get(name);
+      if (slots === undefined) continue;
+      for (const slot of Object.values(slots)) {
+        this.#same(slot, expected.slots.subarray(at, at + slot.length), 'optimizer slots', state.iteration);
+        at += slot.length;
+      }
+    }
+    if (at !== expected.slots.length)
+      throw new InvariantBroken('I1', `${at} slots after step ${state.iteration}`);
+  }
+
+  #same(values: Float32Array, expected: Uint32Array, what: string, step: number): void {
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    for (let i = 0; i < expected.length; i++) {
+      if (bits[i] !== expected[i])
+        throw new InvariantBroken('I1', `other ${what} after step ${step}, at ${i}`);
+    }
+  }
+
+  /** The trainer is about to apply the sum of its next step. */
+  committing(life: CoordinatorLife, { sums }: ShardPartial): void {
+    const step = life.state.iteration;
+    if (step >= this.#reference.steps) throw new InvariantBroken('I3', `step ${step} is beyond the end`);
+    if (this.#committed.get(life) === step)
+      throw new InvariantBroken('I3', `step ${step} is committed twice`);
+    this.#committed.set(life, step);
+    if (sums[5] !== this.#reference.ledgers[step]) {
+      throw new InvariantBroken(
+        'I2',
+        `step ${step} has the samples ${sums[5]}, expected ${this.#reference.ledgers[step]}`,
+      );
+    }
+  }
+
+  /** A step is committed, and its callbacks were called. */
+  stepped(life: CoordinatorLife, step: number): void {
+    if (step !== life.state.iteration)
+      throw new InvariantBroken('I3', `step ${step} after ${life.state.iteration} updates`);
+    this.#callbacks(life, this.#reference.afterStep[step]);
+  }
+
+  epochEnded(life: CoordinatorLife, epoch: number): void {
+    this.#callbacks(life, this.#reference.afterEpoch[epoch + 1]);
+  }
+
+  #callbacks(life: CoordinatorLife, expected: ExpectedState): void {
+    for (const { name, saveState } of life.callbacks) {
+      const state = saveState?.();
+      if (state === undefined) continue;
+      this.#sameText(exactText(state.values, state.tensors), expected.callbacks[name], name, expected.step);
+    }
+    if (life.state.fixedLearningRate !== expected.learningRate) {
+      throw new InvariantBroken(
+        'I1',
+        `learning rate ${life.state.fixedLearningRate} after step ${expected.step}`,
+      );
+    }
+  }
+
+  #sameText(got: string, expected: string, callback: string, step: number): void {
+    if (got === expected) return;
+    throw new InvariantBroken('I1', `state of ${callback} after step ${step}: ${got}, expected ${expected}`);
+  }
+
+  /** What is about to be written, or was read, is one committed step, whole. */
+  snapshot({ run, flat, slots, tensors }: Snapshot): void {
+    const { step, batch, epoch } = run;
+    const isWhole = batch === 0;
+    const expected = isWhole ? this.#reference.afterEpoch[epoch] : this.#reference.afterStep[step];
+    if (expected?.step !== step || expected.epoch !== epoch || expected.batch !== batch) {
+      throw new InvariantBroken('I1', `a checkpoint of step ${step}, epoch ${epoch}, batch ${batch}`);
+    }
+    const isEnd = step === this.#reference.steps && isWhole;
+    const isRestored = isEnd && !sameBits(flat, expected.weights);
+    this.#same(
+      flat,
+      isRestored ? this.#reference.finalWeights : expected.weights,
+      'weights in the checkpoint',
+      step,
+    );
+    let at = 0;
+    for (const { name } of manifest.weights) {
+      for (const slot of Object.values(slots.get(name) ?? {})) {
+        this.#same(slot, expected.slots.subarray(at, at + slot.length), 'slots in the checkpoint', step);
+        at += slot.length;
+      }
+    }
+    if (at !== expected.slots.length || run.optimizer.iteration !== step) {
+      throw new InvariantBroken(
+        'I1',
+        `the checkpoint of step ${step} has ${at} slots and ${run.optimizer.iteration} updates`,
+      );
+    }
+    if (run.optimizer.learningRate !== expected.learningRate) {
+      throw new InvariantBroken(
+        'I1',
+        `learning rate ${run.optimizer.learningRate} in the checkpoint of step ${step}`,
+      );
+    }
+    const sums = tensors['epoch/sums'];
+    if (!expected.totals.every((value, i) => Object.is(sums[i], value))) {
+      throw new InvariantBroken('I1', `the epoch's sums in the checkpoint of step ${step}: ${sums}`);
+    }
+    this.#savedCallbacks(run.callbacks, tensors, expected);
+    const seen = this.#samplesUntil(step);
+    if (run.samplesSeen !== seen)
+      throw new InvariantBroken('I2', `${run.samplesSeen} samples seen after step ${step}`);
+    const cursor = run.cursor as { rows?: number; given?: number } | null;
+    if ((cursor?.rows ?? cursor?.given ?? 0) !== expected.consumed) {
+      throw new InvariantBroken('I2', `cursor ${JSON.stringify(cursor)} after step ${step}`);
+    }
+  }
+
+  #savedCallbacks(
+    values: Snapshot['run']['callbacks'],
+    tensors: Snapshot['tensors'],
+    expected: ExpectedState,
+  ): void {
+    for (const [name, text] of Object.entries(expected.callbacks)) {
+      const prefix = `callbacks/${name}/`;
+      const own = Object.entries(tensors).flatMap(([key, tensor]) =>
+        key.startsWith(prefix) ? [[key.slice(prefix.length), tensor as Float32Array] as const] : [],
+      );
+      this.#sameText(
+        exactText(values[name], Object.fromEntries(own)),
+        text,
+        `${name} in the checkpoint`,
+        expected.step,
+      );
+    }
+  }
+
+  #samplesUntil(step: number): number {
+    const { afterEpoch, afterStep, job } = this.#reference;
+    const epochs = afterEpoch.filter((state) => state.step <= step).length - 1;
+    const isWhole = afterEpoch[epochs].step === step;
+    return epochs * job.rows + (isWhole ? 0 : afterStep[step].consumed);
+  }
+
+  /** The run has ended: with the reference's weights, and no more computed than the faults explain. */
+  ended(life: CoordinatorLife, outcome: { step: number; samplesSeen: number }): void {
+    if (outcome.step !== this.#reference.steps) {
+      throw new InvariantBroken('I3', `ended after ${outcome.step} steps of ${this.#reference.steps}`);
+    }
+    if (outcome.samplesSeen !== this.#samplesUntil(outcome.step)) {
+      throw new InvariantBroken('I2', `${outcome.samplesSeen} samples were seen`);
+    }
+    this.#same(
+      life.state.weights.flat,
+      this.#reference.finalWeights,
+      'weights at the end, counted',
+      outcome.step,
+    );
+  }
+}
+
+/** Until then something has been said about what the run waits for. */
+const reasonWithinMs = 15_000;
+
+function sameBits(values: Float32Array, expected: Uint32Array): boolean {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return expected.every((value, i) => bits[i] === value);
+}

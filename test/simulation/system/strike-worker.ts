@@ -1,0 +1,154 @@
+import type { ShardPartial } from '../../../shared/partial.js';
+import type { Fault } from './faults.js';
+import type { FaultInjector } from './inject.js';
+import type { Line } from './line.js';
+import type { SimulatedWorker } from './simulated-worker.js';
+
+/** Faults of one worker and of its line. Gives false if there is none to hit. */
+export function strikeWorker(injector: FaultInjector, fault: Fault, durationMs: number): boolean {
+  const { world } = injector;
+  const worker = target(injector, fault);
+  if (worker === null) return false;
+  const { clock } = world;
+  const { line } = worker;
+  switch (fault.kind) {
+    case 'worker killed':
+      injector.took(fault);
+      injector.kill(worker, durationMs);
+      return true;
+    case 'worker stopped':
+      injector.took(fault);
+      worker.process.stop();
+      clock.after(durationMs, () => worker.process.continue());
+      return true;
+    case 'worker slow':
+      worker.sickness.slowness = 5 + (fault.choice % 40);
+      worker.sickness.fault = fault;
+      clock.after(durationMs, () => {
+        worker.sickness.slowness = 1;
+      });
+      return true;
+  }
+  if (line === null) return false;
+  switch (fault.kind) {
+    case 'compute never ends':
+      worker.sickness.hangs = true;
+      worker.sickness.fault = fault;
+      world.replace(durationMs);
+      return true;
+    case 'result not finite':
+      return spoil(injector, fault, worker, ({ gradient }) => {
+        gradient[fault.choice % gradient.length] = [Number.NaN, Number.POSITIVE_INFINITY][fault.choice % 2];
+      });
+    case 'result wrong': {
+      const healthy = world.workers.filter((own) => own.isHere && own.traffic === world.life?.traffic);
+      if (healthy.length < 3) return false;
+      return spoil(injector, fault, worker, ({ gradient }) => {
+        const bits = new Uint32Array(gradient.buffer, gradient.byteOffset, gradient.length);
+        bits[fault.choice % bits.length] ^= 1 << (fault.choice % 23);
+      });
+    }
+    case 'worker leaves':
+      injector.took(fault);
+      worker.leave();
+      clock.after(durationMs, () => world.join());
+      return true;
+    case 'worker flaps':
+      injector.took(fault);
+      for (let i = 0; i < 4; i++) clock.after(i * 250, () => worker.line?.cut());
+      return true;
+    case 'line cut':
+      injector.took(fault);
+      line.cut();
+      return true;
+    case 'line half-open': {
+      const direction = line.directions[fault.choice % 2];
+      direction.isDropping = true;
+      direction.onTouched = once(injector, fault);
+      return true;
+    }
+    case 'line slow': {
+      const direction = line.directions[fault.choice % 2];
+      const extraMs = 20 + (fault.choice % 2_000);
+      const usual = direction.latencyMs;
+      direction.latencyMs = () => usual() + extraMs;
+      direction.onTouched = once(injector, fault);
+      clock.after(durationMs, () => {
+        direction.latencyMs = usual;
+      });
+      return true;
+    }
+    case 'bytes damaged': {
+      const direction = line.directions[fault.choice % 2];
+      direction.damage = () => {
+        direction.damage = null;
+        injector.took(fault);
+        return world.random.next();
+      };
+      return true;
+    }
+    case 'message repeated':
+      return repeat(injector, fault, line);
+    default:
+      return true;
+  }
+}
+
+/** The worker's next result is not what its shard gives. */
+function spoil(
+  injector: FaultInjector,
+  fault: Fault,
+  worker: SimulatedWorker,
+  spoil: (partial: ShardPartial) => void,
+): boolean {
+  worker.sickness.spoil = (partial) => {
+    worker.sickness.spoil = null;
+    injector.hasSpoiled = true;
+    injector.took(fault);
+    spoil(partial);
+  };
+  return true;
+}
+
+function once(injector: FaultInjector, fault: Fault): () => void {
+  let isFirst = true;
+  return () => {
+    if (isFirst) injector.took(fault);
+    isFirst = false;
+  };
+}
+
+/** A worker that takes part in what the run is at, if there is one. */
+function target(injector: FaultInjector, { phase, choice }: Fault): SimulatedWorker | null {
+  const { workers, life } = injector.world;
+  const alive = workers.filter(({ process }) => process.isAlive && !process.isStopped);
+  const here = alive.filter(({ isHere }) => isHere);
+  const busy =
+    phase === 'computing'
+      ? here.filter(({ isComputing }) => isComputing)
+      : phase === 'uploading'
+        ? here.filter(({ line }) => line !== null && life?.traffic.uploading.includes(line))
+        : [];
+  const candidates = busy.length > 0 ? busy : here.length > 0 ? here : alive;
+  return candidates.length === 0 ? null : candidates[choice % candidates.length];
+}
+
+/** What a worker sent comes once more, on the same connection or on another: as it was, or for what nobody can hold. */
+function repeat(injector: FaultInjector, fault: Fault, line: Line): boolean {
+  const { lastPartial } = injector.world;
+  if (lastPartial === null) return false;
+  injector.took(fault);
+  const { payload } = lastPartial;
+  const { message, ...envelope } = lastPartial.body;
+  const { round, lo, hi } = message;
+  const { shards } = injector.world.job;
+  const body = [
+    { ...envelope, message },
+    { ...envelope, message: { ...message, round: Math.max(0, round - 1) } },
+    { ...envelope, message: { ...message, lo: lo + shards, hi: hi + shards } },
+    { ...envelope, message: { ...message, hi: shards + 1 } },
+  ][fault.choice % 4];
+  injector.world.trace('fault', () => `repeats ${JSON.stringify(body.message)}`);
+  line.ends[1].send(body, [payload]);
+  return true;
+}

@@ -1,0 +1,110 @@
+import { authenticate } from '../../../worker/connect.js';
+import { runDirectory } from './coordinator-life.js';
+import type { Fault } from './faults.js';
+import type { FaultInjector } from './inject.js';
+import { SimulatedProcess } from './process.js';
+import { strikeWorker } from './strike-worker.js';
+
+/** Gives false if there is nobody to hit: then it waits for another moment. */
+export function strike(injector: FaultInjector, fault: Fault): boolean {
+  const { world } = injector;
+  const { clock, disk } = world;
+  const durationMs = 100 + (fault.choice % 5_000);
+  switch (fault.kind) {
+    case 'coordinator killed':
+      if (world.life === null) return false;
+      injector.took(fault);
+      world.crash();
+      return true;
+    case 'coordinator told to stop':
+      if (world.life === null) return false;
+      injector.took(fault);
+      world.life.interrupt.abort();
+      return true;
+    case 'second coordinator':
+      if (world.life === null) return false;
+      injector.took(fault);
+      if (world.start()) world.fail(new RangeError('I4: two coordinators have one run folder'));
+      return true;
+    case 'disk full':
+      injector.excuses.add('disk');
+      disk.weather.isFull = true;
+      clock.after(durationMs, () => {
+        disk.weather.isFull = false;
+      });
+      return true;
+    case 'disk slow': {
+      const usual = disk.weather.latencyMs;
+      disk.weather.latencyMs = () => 20 + usual() * 30;
+      clock.after(durationMs, () => {
+        disk.weather.latencyMs = usual;
+      });
+      return true;
+    }
+    case 'checkpoint damaged':
+      return damage(injector, fault);
+    case 'worker joins':
+      injector.took(fault);
+      world.join();
+      return true;
+    case 'all workers gone':
+      injector.took(fault);
+      injector.excuses.add('gone');
+      for (const worker of world.workers) if (worker.process.isAlive) injector.kill(worker, null);
+      clock.after(fault.choice % 3 === 0 ? 25_000 : durationMs, () => world.join());
+      return true;
+    case 'deadly shard': {
+      const key = `${world.committed + (fault.choice % 2)}:${fault.choice % 3}`;
+      injector.deadly.set(key, fault);
+      return true;
+    }
+    case 'stranger without token':
+    case 'stranger with garbage':
+      return knock(injector, fault);
+    default:
+      return strikeWorker(injector, fault, durationMs);
+  }
+}
+
+function knock(injector: FaultInjector, fault: Fault): boolean {
+  const { world } = injector;
+  const process = new SimulatedProcess('stranger', world.clock);
+  const line = world.dial(process, true);
+  if (line === null) return false;
+  injector.strangers.set(line, fault);
+  if (fault.kind === 'stranger without token') {
+    const token = 'a token that was guessed';
+    authenticate(line.ends[1], { token, clock: process.clock }).catch(() => {});
+    return true;
+  }
+  injector.took(fault);
+  for (let i = 0; i < 1 + (fault.choice % 4); i++) {
+    const bytes = Uint8Array.from({ length: 1 + (fault.choice % 300) }, () => world.random.below(256));
+    line.ends[1].sendRaw(bytes);
+  }
+  world.clock.after(4_000, () => process.kill());
+  return true;
+}
+
+/** Damages the newest checkpoint, if there is another to fall back on, and ends the coordinator that knows better. */
+function damage(injector: FaultInjector, fault: Fault): boolean {
+  const { disk } = injector.world;
+  const complete = disk.namesIn(runDirectory).filter((name) => name.startsWith('checkpoint-'));
+  if (complete.length < 2 || injector.damaged !== null) return false;
+  const directory = `${runDirectory}/${complete.at(-1)}`;
+  const names = disk.namesIn(directory);
+  const path = `${directory}/${names[fault.choice % names.length]}`;
+  const bytes = disk.files.get(path);
+  if (bytes === undefined || bytes.length === 0) return false;
+  const at = (fault.choice >>> 8) % bytes.length;
+  if (fault.choice % 2 === 0) disk.files.set(path, bytes.slice(0, at));
+  else
+    disk.files.set(
+      path,
+      bytes.map((byte, i) => (i === at ? byte ^ 4 : byte)),
+    );
+  injector.damaged = { fault, at: injector.phases() };
+  injector.world.trace('fault', () => `damages ${path} at ${at}`);
+  injector.world.crash();
+  return true;
+}

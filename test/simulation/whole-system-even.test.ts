@@ -1,0 +1,6 @@
+import { it } from 'vitest';
+import { simulateHalf } from './whole-system.js';
+
+it('keeps every promise in runs with all kinds of faults in all phases: even seeds', async () => {
+  await simulateHalf(0);
+}, 600_000);

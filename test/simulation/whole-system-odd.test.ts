@@ -1,0 +1,6 @@
+import { it } from 'vitest';
+import { simulateHalf } from './whole-system.js';
+
+it('keeps every promise in runs with all kinds of faults in all phases: odd seeds', async () => {
+  await simulateHalf(1);
+}, 600_000);
