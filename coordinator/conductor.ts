@@ -1,3 +1,4 @@
+import type { Clock } from '../shared/clock.js';
 import { assertNever, invariant } from '../shared/errors.js';
 import type { Fingerprint } from '../shared/fingerprint.js';
 import { Mailbox } from '../shared/mailbox.js';
@@ -133,6 +134,11 @@ export class Conductor {
   /** Ends the run, also in the middle of a round: whoever waits for a round or for workers gets this error. */
   stop(cause: StopCause): void {
     this.#mailbox.post({ type: 'failed', cause });
+  }
+
+  /** What the run measures its waits by. */
+  get clock(): Clock {
+    return this.#options.clock;
   }
 
   /** Whether it takes no more work, and workers are of no more use to it. */

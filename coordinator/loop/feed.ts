@@ -1,4 +1,4 @@
-import { systemClock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/clock.js';
 import type { Conductor } from '../conductor.js';
 import type { Batch, TrainingBatch } from '../data/dataset.js';
 import type { RoundOutcome, RoundPlan, WeightsVersion } from '../round.js';
@@ -71,7 +71,7 @@ export async function* feed(
     for (;;) {
       const startedMs = performance.now();
       const what = `the data of ${subjects[kind]} ${step}`;
-      const waited = await waitForData(fetching, { what, signal, onWaiting });
+      const waited = await waitForData(fetching, { what, signal, onWaiting, clock: conductor.clock });
       if (waited === 'aborted') return;
       const current = waited.value;
       if (current === null) return;
@@ -89,15 +89,15 @@ export async function* feed(
       };
     }
   } finally {
-    await closed(iterator);
+    await closed(iterator, conductor.clock);
   }
 }
 
 /** Closes a source, but waits no longer than `closingMs`: its user code may hang, and must not hold up the end. */
-async function closed(iterator: AsyncIterator<unknown>): Promise<void> {
+async function closed(iterator: AsyncIterator<unknown>, clock: Clock): Promise<void> {
   let cancel = (): void => {};
   const late = new Promise<void>((resolve) => {
-    cancel = systemClock.after(closingMs, resolve);
+    cancel = clock.after(closingMs, resolve);
   });
   try {
     await Promise.race([iterator.return?.(), late]);

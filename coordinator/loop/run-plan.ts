@@ -1,4 +1,3 @@
-import { systemClock } from '../../shared/clock.js';
 import { type Fingerprint, fingerprintDifference, fingerprintSchema } from '../../shared/fingerprint.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ProgramSpec } from '../../shared/program.js';
@@ -68,7 +67,7 @@ function setupOf(
 function watchGrace(conductor: Conductor, signal: AbortSignal | null, graceMs: number): () => void {
   let cancel = (): void => {};
   const onAbort = (): void => {
-    cancel = systemClock.after(graceMs, () =>
+    cancel = conductor.clock.after(graceMs, () =>
       conductor.stop({
         code: 'INTERRUPTED',
         message: `the step in flight did not end within ${graceMs / 1_000} s of the signal`,

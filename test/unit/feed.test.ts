@@ -3,6 +3,7 @@ import type { Conductor } from '../../coordinator/conductor.js';
 import type { TrainingBatch } from '../../coordinator/data/dataset.js';
 import { type FeedOptions, feed } from '../../coordinator/loop/feed.js';
 import type { RoundPlan, RoundRequest } from '../../coordinator/round.js';
+import { systemClock } from '../../shared/clock.js';
 
 const weights = { version: 1, flat: new Float32Array(0), lend: () => () => {} };
 const options: FeedOptions = {
@@ -36,7 +37,8 @@ function listener(log: string[]): { conductor: Conductor; requests: RoundRequest
   const requests: RoundRequest[] = [];
   const ahead: RoundPlan[] = [];
   let id = 0;
-  const part: Pick<Conductor, 'nextRoundId' | 'prefetch' | 'run'> = {
+  const part: Pick<Conductor, 'clock' | 'nextRoundId' | 'prefetch' | 'run'> = {
+    clock: systemClock,
     nextRoundId: () => ++id,
     prefetch(plan) {
       ahead.push(plan);
