@@ -46,8 +46,8 @@ export class Trainer {
   #samplesTrained = 0;
   #logs: Logs = {};
   /**
-   * Where the run stood before the callbacks were told of the end of an epoch. If one of them throws, others have
-   * already counted the epoch, and would do so again in a resume.
+   * Where the run stood before the callbacks were told of the end of an epoch, or of a step that is not finite. If one
+   * of them throws, or that step ends the run, they have already counted it, and would do so again in a resume.
    */
   #beforeHooks: Snapshot | null = null;
 
@@ -249,13 +249,16 @@ export class Trainer {
   ): Promise<boolean> {
     const { onNonFinite, receipts, onEvent } = this.#plan;
     const logs = { ...this.#totals.logs({ ranked: false }), loss };
+    this.#beforeHooks = this.#plan.checkpoints === null ? null : this.#snapshot();
     await this.#callbacks.onTrainBatchEnd(facts.batch, logs, this.#training);
     if (this.#stop.requested) {
+      this.#beforeHooks = null;
       // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
       this.#totals.add(sums, scores, facts.samples.length);
       return false;
     }
     const skippedSteps = withSkipped(this.#position.skippedSteps, facts.step, onNonFinite, error);
+    this.#beforeHooks = null;
     this.#position = { ...this.#position, skippedSteps };
     receipts?.skipped(facts);
     onEvent({ type: 'warning', message: `${error.message}; it is skipped` });
