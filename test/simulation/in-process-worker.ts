@@ -25,6 +25,9 @@ export class InProcessWorker {
   readonly #computer: ShardComputer;
   readonly #post: (message: ToThread) => void;
   #isHere = true;
+  /** Answers that it has not sent; null while it sends them. */
+  #held: FromThread[] | null = null;
+  #last: FromThread | null = null;
 
   constructor({ worker, run, pair, thread, onAnswer }: InProcessWorkerOptions) {
     this.worker = worker;
@@ -32,7 +35,7 @@ export class InProcessWorker {
     this.#session = workerSession(pair.ends[1], { run, term: 1, worker, incarnation: worker });
     this.#computer = new ShardComputer((answer) => {
       if (this.#isHere) onAnswer(this, answer);
-      if (this.#isHere) this.#answer(answer);
+      if (this.#isHere) this.#take(answer);
     });
     const inbox = thread.inbox((message) => this.#computer.handle(message));
     this.#post = (message) => {
@@ -53,6 +56,23 @@ export class InProcessWorker {
   kill(): void {
     this.#isHere = false;
     this.#pair.breakLine();
+  }
+
+  /** Sends nothing from now on, the present answer included, as one whose compute does not return. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** Sends what it has held back, and goes on. */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const answer of held) if (this.#isHere) this.#answer(answer);
+  }
+
+  /** Sends its last partial once more. */
+  repeat(): void {
+    if (this.#last !== null) this.#answer(this.#last);
   }
 
   /** Leaves politely. */
@@ -87,6 +107,12 @@ export class InProcessWorker {
       case 'goodbye':
         return;
     }
+  }
+
+  #take(answer: FromThread): void {
+    if (answer.type === 'partial') this.#last = answer;
+    if (this.#held === null) this.#answer(answer);
+    else this.#held.push(answer);
   }
 
   #answer(answer: FromThread): void {
