@@ -266,7 +266,7 @@ export class Conductor {
   }
 
   #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {
-    const message = `worker ${remote.worker} (${remote.address}) was refused: ${why}`;
+    const message = `worker ${remote.worker} (${remote.row?.host ?? remote.address}) was refused: ${why}`;
     this.#options.onEvent({ type: 'warning', message });
     remote.refuse(code, why);
     this.#leave(remote, why);

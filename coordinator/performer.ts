@@ -73,7 +73,7 @@ export class Performer {
         const { spec, range } = effect.unit;
         const who = nameOfWorkers(effect.workers);
         return this.#options.warn(
-          `${who} gave other bits for ${nameOfShards(range)} of ${nameOfRound(spec)} than each other`,
+          `${who} gave different bits for ${nameOfShards(range)} of ${nameOfRound(spec)}`,
         );
       }
       case 'unconfirmed':

@@ -226,7 +226,10 @@ describe('an audit of every shard', () => {
           if (count === 17) partial.sums[0] += 1e-9;
         },
       },
-      { auditFraction: 1, onStep: ({ step }) => steps.push(step) },
+      {
+        auditFraction: 1,
+        callbacks: [{ name: 'watch', onTrainBatchEnd: (_batch, _logs, { step }) => void steps.push(step) }],
+      },
     );
     await expect(training).rejects.toMatchObject({
       code: 'NOT_DETERMINISTIC',

@@ -89,6 +89,7 @@ const refusals: ReadonlySet<string> = new Set<RejectCode>([
   'fingerprint_mismatch',
   'job_mismatch',
   'failed',
+  'wrong_result',
 ]);
 
 function isRefusal(code: CloseInfo['code']): code is RejectCode {
