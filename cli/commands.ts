@@ -1,4 +1,5 @@
 import { Command, Help, Option } from 'commander';
+import { addChaos, type ChaosOptions } from './chaos-options.js';
 import { type Address, addressOf, choiceOf, fractionOf, integerOf, webSocketUrlOf } from './values.js';
 
 /** The choices of `--backend`, as the trainer knows them. */
@@ -10,7 +11,7 @@ export interface OutputOptions {
   readonly verbose: boolean;
 }
 
-interface ComputeOptions extends OutputOptions {
+export interface ComputeOptions extends OutputOptions {
   readonly backend: Backend;
   readonly threadsPerWorker: number;
   readonly data?: string;
@@ -88,6 +89,7 @@ export interface Handlers {
   worker(options: WorkerOptions): Promise<number>;
   evaluate(job: string, options: EvaluateOptions): Promise<number>;
   verify(job: string, options: VerifyOptions): Promise<number>;
+  chaos(job: string, options: ChaosOptions): Promise<number>;
   doctor(options: DoctorOptions): Promise<number>;
   status(target: string, options: StatusOptions): Promise<number>;
 }
@@ -217,6 +219,8 @@ export function createProgram(
       examples(['status runs/a', 'status ws://10.0.0.1:7070 --token-file token --watch 5']),
     )
     .action(async (target: string, options: StatusOptions) => onExit(await handlers.status(target, options)));
+
+  addChaos(program, computeOptions, async (job, options) => onExit(await handlers.chaos(job, options)));
 
   common(program.command('doctor').summary('say which backends work here, and how fast'))
     .description('Say which backends work here, how fast they are, and how to get a faster one.')

@@ -15,6 +15,7 @@ const handlers: Handlers = {
       write: (text) => process.stdout.write(text),
       warn: (text) => process.stderr.write(`warning: ${text}\n`),
     }),
+  chaos: async (job, options) => (await import('./chaos.js')).chaos(job, options),
   doctor: async ({ threads }) =>
     (await import('./doctor.js')).runDoctor({ threads, write: (line) => process.stdout.write(`${line}\n`) }),
 };

@@ -108,7 +108,12 @@ function defined<T extends object>(options: T): Defined<T> {
  * Finds out before training what would fail after it.
  * @throws LockstepError BAD_OPTION, DATA_NOT_FOUND
  */
-export async function checkRunOptions({ resume, checkpointDir, report, data }: RunOptions): Promise<void> {
+export async function checkRunOptions({
+  resume,
+  checkpointDir,
+  report,
+  data,
+}: Pick<RunOptions, 'resume' | 'checkpointDir' | 'report' | 'data'>): Promise<void> {
   if (resume && checkpointDir === undefined) {
     throw new LockstepError('BAD_OPTION', '--resume needs --checkpoint-dir', {
       hint: 'Add --checkpoint-dir DIR with the folder of the run to go on with.',

@@ -10,6 +10,8 @@ export async function train(path: string, options: TrainOptions): Promise<number
   const job = await loadJob(path);
   const { workers, backend, threadsPerWorker, waitForWorkers } = options;
   const faults = await faultsOf(options);
+  // Started by another process of Lockstep, it ends with that one, like a worker.
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
   const view = openView({ ...options, invocation: invocationOf(path, options) });
   const cluster = { workers, backend, threadsPerWorker, ...withoutWorkers(waitForWorkers), job, ...faults };
   return runTraining(job, options, view, (onEvent) => Cluster.local({ ...cluster, onEvent }));

@@ -41,6 +41,23 @@ export function choiceOf<T extends string>(option: string, choices: readonly T[]
   };
 }
 
+const unitMs = { s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+/** A time as `90s`, `10m` or `2h`, in milliseconds. @throws LockstepError BAD_OPTION */
+export function timeOf(option: string): (text: string) => number {
+  return (text) => {
+    const { number, unit } = /^(?<number>\d{1,6})(?<unit>[smh])$/.exec(text)?.groups ?? {};
+    if (Number(number) > 0) return Number(number) * unitMs[unit as keyof typeof unitMs];
+    throw badValue(option, text, 'a time such as 90s, 10m or 2h', `Write for example ${option} 10m.`);
+  };
+}
+
+/** Names separated by commas. @throws LockstepError BAD_OPTION */
+export function choicesOf<T extends string>(option: string, choices: readonly T[]): (text: string) => T[] {
+  const one = choiceOf(option, choices);
+  return (text) => text.split(',').map(one);
+}
+
 export interface Address {
   readonly host: string;
   readonly port: number;

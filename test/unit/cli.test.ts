@@ -25,6 +25,7 @@ async function run(line: string, fail?: unknown) {
     worker: note('worker', 0),
     evaluate: note('evaluate', 0),
     verify: note('verify', 1),
+    chaos: note('chaos', 1),
     doctor: note('doctor', 0),
     status: note('status', 0),
   };
