@@ -191,7 +191,7 @@ export class Conductor {
     remote.prepare(this.#setup, this.#admission.reference?.backend ?? this.#setup.message.backend);
   }
 
-  #leave(remote: RemoteWorker, reason: string): void {
+  #leave(remote: RemoteWorker, reason: string, goodbye: { saidGoodbye?: true } = {}): void {
     if (remote.lost !== null) return;
     const { worker } = remote;
     remote.markLost(reason);
@@ -199,7 +199,7 @@ export class Conductor {
     if (remote.row !== null && !this.isStopped)
       this.#options.onEvent({ type: 'worker-lost', worker, reason });
     this.#options.log.info({ worker, reason }, 'worker left');
-    this.#mailbox.post({ type: 'left', worker, reason });
+    this.#mailbox.post({ type: 'left', worker, reason, ...goodbye });
   }
 
   #receive(remote: RemoteWorker, message: ToCoordinator, payload: Uint8Array): void {
@@ -230,7 +230,7 @@ export class Conductor {
         return this.#mailbox.post({ type: 'failed', cause });
       }
       case 'goodbye':
-        return this.#leave(remote, message.reason);
+        return this.#leave(remote, message.reason, { saidGoodbye: true });
       default:
         return assertNever(message);
     }

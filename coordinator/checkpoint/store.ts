@@ -90,6 +90,11 @@ export class CheckpointStore {
     }
   }
 
+  /** @throws LockstepError RUN_LOCKED if the folder is another coordinator's by now */
+  verify(): Promise<void> {
+    return this.#owner.verify();
+  }
+
   /** Paths of the complete checkpoints, newest first. */
   async list(): Promise<string[]> {
     return (await this.#names()).map((name) => join(this.directory, name));

@@ -135,12 +135,15 @@ export function withUnit(round: RoundProgress, unit: Unit): RoundProgress {
   };
 }
 
-/** Takes back what a lost worker held; shards that nobody else computes are pending again and remember the loss. */
-export function withoutWorker(round: RoundProgress, worker: number): RoundProgress {
+/**
+ * Takes back what a lost worker held; shards that nobody else computes are pending again, and remember the loss if it
+ * died over them.
+ */
+export function withoutWorker(round: RoundProgress, worker: number, died = true): RoundProgress {
   const losses = [...round.losses];
   const units = round.units.map((unit): Unit => {
     if (!isHeldBy(unit, worker)) return unit;
-    if (unit.accepted === null) {
+    if (died && unit.accepted === null) {
       for (let shard = unit.range.lo; shard < unit.range.hi; shard++) losses[shard] += 1;
     }
     return { ...unit, holders: unit.holders.filter((holder) => holder.worker !== worker) };

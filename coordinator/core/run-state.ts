@@ -89,7 +89,8 @@ export type RunInput =
   | { readonly type: 'preparing'; readonly worker: number }
   | { readonly type: 'ready'; readonly worker: number; readonly canaryMs: number | null }
   | { readonly type: 'heard'; readonly worker: number }
-  | { readonly type: 'left'; readonly worker: number; readonly reason: string }
+  /** `saidGoodbye`: it was asked to leave, so that no shard is to blame. */
+  | { readonly type: 'left'; readonly worker: number; readonly reason: string; readonly saidGoodbye?: true }
   | { readonly type: 'begin'; readonly round: RoundSpec }
   | {
       readonly type: 'partial';

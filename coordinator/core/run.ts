@@ -50,7 +50,7 @@ export function transition(state: RunState, input: RunInput, nowMs: number, limi
     case 'heard':
       return [withHeard(state, input.worker, nowMs), []];
     case 'left':
-      return lose(state, [input.worker], nowMs, limits);
+      return lose(state, [input.worker], nowMs, limits, input.saidGoodbye !== true);
     case 'begin':
       return begin(state, input.round, nowMs);
     case 'partial': {
@@ -141,8 +141,14 @@ function complete({ round, ...membership }: Working): Transition {
   return [idle, [{ type: 'complete', roundId: spec.id }]];
 }
 
-/** Takes workers out, all of them before their shards go to others. */
-function lose(state: Running, workers: readonly number[], nowMs: number, limits: RunLimits): Transition {
+/** Takes workers out, all of them before their shards go to others. @param died not if they said goodbye */
+function lose(
+  state: Running,
+  workers: readonly number[],
+  nowMs: number,
+  limits: RunLimits,
+  died = true,
+): Transition {
   const lost = workers.filter((worker) => state.members.has(worker));
   if (lost.length === 0) return [state, []];
   const members = new Map(state.members);
@@ -150,7 +156,7 @@ function lose(state: Running, workers: readonly number[], nowMs: number, limits:
   const debts = state.debts.filter(({ worker }) => !lost.includes(worker));
   const without = withMembers({ ...state, debts }, members, nowMs);
   if (without.phase !== 'working') return [without, []];
-  const round = lost.reduce(withoutWorker, without.round);
+  const round = lost.reduce((left, worker) => withoutWorker(left, worker, died), without.round);
   const deadly = round.losses.findIndex((losses) => losses >= limits.lossesPerShard);
   if (deadly >= 0) {
     const { spec } = round;

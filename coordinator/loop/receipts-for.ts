@@ -15,7 +15,10 @@ export async function receiptsFor(
   const chain = resume?.run.receiptsChain ?? null;
   const mark = resume === null || chain === null ? null : { step: resume.run.step, chain };
   const onWarning = (message: string): void => emit({ type: 'warning', message });
-  const opened = checkpoints === null ? null : await openReceipts(checkpoints.directory, mark, onWarning);
+  const opened =
+    checkpoints === null
+      ? null
+      : await openReceipts(checkpoints.directory, mark, onWarning, () => checkpoints.mayWrite());
   const receipts = new Receipts({
     run,
     state,

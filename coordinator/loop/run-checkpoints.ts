@@ -49,6 +49,7 @@ export class RunCheckpoints {
   #lastPath: string | null;
   #trouble: Trouble | null = null;
   #cancelRetry = (): void => {};
+  readonly #verify: () => Promise<void>;
   /** The folder is another coordinator's now: nothing is written any more. */
   #lost: LockstepError | null = null;
 
@@ -63,6 +64,7 @@ export class RunCheckpoints {
     this.#lastMs = this.#clock.nowMs();
     this.#lastPath = options.resumedFrom;
     this.directory = store.directory;
+    this.#verify = () => store.verify();
     this.term = term;
     this.#everySteps = everySteps ?? null;
     this.#everyMs = everySeconds === undefined ? null : everySeconds * 1_000;
@@ -71,6 +73,18 @@ export class RunCheckpoints {
       onWritten: (written) => this.#written(written),
       onError: (error, snapshot) => this.#failed(error, snapshot),
     });
+  }
+
+  /** Whether the folder is still this coordinator's, for whoever else writes into it. */
+  async mayWrite(): Promise<boolean> {
+    try {
+      if (this.#lost === null) await this.#verify();
+    } catch (error) {
+      if (!(error instanceof LockstepError)) throw error;
+      // A disk that cannot be read now says nothing about the owner: the writing itself will fail.
+      if (error.code === 'RUN_LOCKED') this.#lose(error);
+    }
+    return this.#lost === null;
   }
 
   /** Has `flush` awaited before each checkpoint is written: what must be on disk before it. */
@@ -146,12 +160,7 @@ export class RunCheckpoints {
 
   #failed(error: LockstepError, snapshot: Snapshot): void {
     this.#cancelRetry();
-    if (error.code === 'RUN_LOCKED') {
-      this.#lost = error;
-      this.#trouble = null;
-      this.#options.onLost(error);
-      return;
-    }
+    if (error.code === 'RUN_LOCKED') return this.#lose(error);
     const { sinceMs, attempts } = this.#trouble ?? { sinceMs: this.#clock.nowMs(), attempts: 0 };
     this.#trouble = { sinceMs, attempts: attempts + 1, snapshot, error };
     if (attempts === 0) {
@@ -163,6 +172,12 @@ export class RunCheckpoints {
       // What is being written now is newer.
       if (!this.#writer.busy && this.#trouble !== null) this.#writer.request(this.#trouble.snapshot);
     });
+  }
+
+  #lose(error: LockstepError): void {
+    this.#lost = error;
+    this.#trouble = null;
+    this.#options.onLost(error);
   }
 
   #unsaved({ error, snapshot }: Trouble): LockstepError {

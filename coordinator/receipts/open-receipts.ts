@@ -23,15 +23,17 @@ export interface OpenedReceipts {
  * Opens the receipts of a run folder. A new run replaces them; a resumed one cuts them back to its checkpoint.
  * Receipts that were changed or lost meanwhile are put aside, with a warning, and the file begins at the checkpoint.
  * @param mark of the checkpoint that is resumed; null for a new run, or if the checkpoint tells of no receipts
+ * @param mayWrite asked before lines are written: false if the folder is another coordinator's by now
  */
 export async function openReceipts(
   directory: string,
   mark: ReceiptsMark | null,
   onWarning: (message: string) => void,
+  mayWrite: () => Promise<boolean> = () => Promise.resolve(true),
 ): Promise<OpenedReceipts> {
   const path = receiptsPath(directory);
   const opened = (keepBytes: number): ReceiptsFile =>
-    new ReceiptsFile({ path, keepBytes, onWarning, openFile });
+    new ReceiptsFile({ path, keepBytes, onWarning, mayWrite, openFile });
   if (mark === null) return { file: opened(0), isWhole: false };
   const found = await findMark(path, mark);
   if (found.keepBytes !== null) return { file: opened(found.keepBytes), isWhole: true };

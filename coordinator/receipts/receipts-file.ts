@@ -21,6 +21,8 @@ export interface ReceiptsFileOptions {
   /** Bytes of an earlier start that stay; the rest is cut off when the first line comes. */
   readonly keepBytes: number;
   readonly onWarning: (message: string) => void;
+  /** Asked before lines are written: false ends the file, which is another coordinator's by now. */
+  readonly mayWrite?: () => Promise<boolean>;
   readonly openFile?: (path: string) => Promise<AppendableFile>;
 }
 
@@ -87,6 +89,7 @@ export class ReceiptsFile {
 
   async #writeAll(): Promise<void> {
     while (this.#waiting.length > 0) {
+      if ((await this.#options.mayWrite?.()) === false) return this.#drop();
       this.#handle ??= await this.#open();
       const taken = this.#waiting.length;
       const bytes = Buffer.concat(this.#waiting);
@@ -129,10 +132,14 @@ export class ReceiptsFile {
     }
   }
 
-  #end(): void {
+  #drop(): void {
     this.#hasEnded = true;
     this.#waiting = [];
     this.#waitingBytes = 0;
+  }
+
+  #end(): void {
+    this.#drop();
     this.#options.onWarning(`${this.path} ends here: too many receipts wait for the disk`);
   }
 }

@@ -292,6 +292,22 @@ describe('the file of receipts', () => {
     expect(warnings).toHaveLength(1);
   });
 
+  it('takes nothing more once its folder is another coordinator’s', async () => {
+    let mine = true;
+    const mayWrite = async () => mine;
+    const file = new ReceiptsFile({ path: path(), keepBytes: 0, onWarning: warn, mayWrite });
+    file.append('first\n');
+    await file.flush();
+    mine = false;
+    file.append('second\n');
+    await file.flush();
+    mine = true;
+    file.append('third\n');
+    await file.close();
+    expect(await readFile(path(), 'utf8')).toBe('first\n');
+    expect(warnings).toEqual([]);
+  });
+
   it('never holds more than 8 MiB for a disk that takes nothing', async () => {
     const file = through(() => () => Promise.reject(full()));
     const line = `${'x'.repeat(1_000_000)}\n`;
