@@ -34,7 +34,8 @@ it.each([
   const { trained, cluster, gone } = await trainBeside(moment, go);
   expect(trained.stateSha256).toBe((await trainOn({ workers: 1 })).stateSha256);
   expect(trained.steps).toHaveLength(5 * stepsPerEpoch);
-  expect(gone).toBeGreaterThan(20);
+  // More often than a shard may be lost.
+  expect(gone).toBeGreaterThan(5);
   // Of those that never were ready nothing is told.
   const told = cluster.events.filter(({ type }) => type === 'worker-joined' || type === 'worker-lost').length;
   expect(told).toBe(moment === 'ready' ? 1 : 2 * gone + 2);

@@ -194,6 +194,23 @@ describe('a worker that is lost in the middle of a round', () => {
   });
 });
 
+describe('a shard whose holders leave', () => {
+  it.each([
+    ['because they died ends the run', {}, 'stopped'],
+    ['with a goodbye is not to blame for it', { saidGoodbye: true }, 'working'],
+  ] as const)('%s', (_how, goodbye, phase) => {
+    const run = new Run();
+    run.ready(9);
+    run.begin({ shards: 1, present: 1 });
+    run.step({ type: 'left', worker: 9, reason: 'gone', ...goodbye });
+    for (let worker = 0; worker < 9; worker++) {
+      run.ready(worker);
+      run.step({ type: 'left', worker, reason: 'gone', ...goodbye });
+    }
+    expect(run.state.phase).toBe(phase);
+  });
+});
+
 describe('a partial', () => {
   it.each([
     ['of an earlier round', 0, { lo: 0, hi: 2 }, 1, 'stale_step'],
