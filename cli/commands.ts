@@ -1,10 +1,15 @@
-import { Command, Help, Option } from 'commander';
+import { Command, Help, type Option } from 'commander';
 import { addChaos, type ChaosOptions } from './chaos-options.js';
-import { type Address, addressOf, choiceOf, fractionOf, integerOf, webSocketUrlOf } from './values.js';
-
-/** The choices of `--backend`, as the trainer knows them. */
-export const backends = ['auto', 'tensorflow', 'wasm', 'cpu'] as const;
-export type Backend = (typeof backends)[number];
+import {
+  type Backend,
+  backendOption,
+  common,
+  computeOptions,
+  maxShards,
+  runOptions,
+  seedValue,
+} from './option-groups.js';
+import { type Address, addressOf, integerOf, webSocketUrlOf } from './values.js';
 
 /** Every command has these. */
 export interface OutputOptions {
@@ -24,7 +29,9 @@ export interface RunOptions extends ComputeOptions {
   readonly epochs?: number;
   readonly batchSize?: number;
   readonly auditFraction?: number;
+  readonly onNonFinite?: 'stop' | 'skip';
   readonly checkpointDir?: string;
+  readonly recordShards: boolean;
   readonly resume: boolean;
   readonly report?: string;
   readonly faults?: string;
@@ -90,12 +97,12 @@ export interface Handlers {
   evaluate(job: string, options: EvaluateOptions): Promise<number>;
   verify(job: string, options: VerifyOptions): Promise<number>;
   chaos(job: string, options: ChaosOptions): Promise<number>;
+  diffRuns(a: string, b: string): Promise<number>;
   doctor(options: DoctorOptions): Promise<number>;
   status(target: string, options: StatusOptions): Promise<number>;
 }
 
 const maxWorkers = 1024;
-const maxShards = 65_536;
 
 /** All commands with their options, units and ranges. `onExit` gets the exit code of the command that ran. */
 export function createProgram(
@@ -222,6 +229,25 @@ export function createProgram(
 
   addChaos(program, computeOptions, async (job, options) => onExit(await handlers.chaos(job, options)));
 
+  common(program.command('diff-runs').summary('say at which step two runs part, and in what'))
+    .description(
+      'Say at which step two runs part, and what parted first: the samples, the gradient, the weights, the ' +
+        "optimizer or BatchNorm's statistics. A run folder holds a receipt of every step, receipts.jsonl; no data " +
+        'and no weights are needed. Exits with 0 if the two took the same bits as far as both go, 1 if they part, ' +
+        '2 if they cannot be compared.',
+    )
+    .argument('<a>', 'the --checkpoint-dir of a run, or a receipts.jsonl')
+    .argument('<b>', 'that of another run with the same seed, shards and batch size')
+    .addHelpText(
+      'after',
+      examples([
+        'train job.ts --checkpoint-dir runs/a --workers 1 --record-shards',
+        'train job.ts --checkpoint-dir runs/b --workers 4 --record-shards   # names shard and tensor',
+        'diff-runs runs/a runs/b',
+      ]),
+    )
+    .action(async (a: string, b: string) => onExit(await handlers.diffRuns(a, b)));
+
   common(program.command('doctor').summary('say which backends work here, and how fast'))
     .description('Say which backends work here, how fast they are, and how to get a faster one.')
     .option('--threads <n>', 'compute threads', integerOf('--threads', 1, 1024), 1)
@@ -233,68 +259,6 @@ export function createProgram(
 /** That a switch is off by default goes without saying. */
 function describeOption(option: Option): string {
   return option.isBoolean() ? option.description : new Help().optionDescription(option);
-}
-
-const seedValue = integerOf('--seed', 0, Number.MAX_SAFE_INTEGER);
-
-function runOptions(command: Command): Command {
-  return computeOptions(command)
-    .option(
-      '--shards <n>',
-      'shards per batch; part of what the bits depend on',
-      integerOf('--shards', 1, maxShards),
-    )
-    .option('--seed <k>', 'seed of everything random', seedValue)
-    .option('--epochs <n>', "instead of the job's epochs", integerOf('--epochs', 1, 1_000_000_000))
-    .option(
-      '--batch-size <n>',
-      "instead of the job's batch size, in rows",
-      integerOf('--batch-size', 1, 2 ** 31 - 1),
-    )
-    .option(
-      '--audit-fraction <f>',
-      'share of shards that two workers compute, to find one that computes wrong',
-      fractionOf('--audit-fraction'),
-    )
-    .option('--checkpoint-dir <dir>', 'save the run here')
-    .option('--resume', 'go on from the newest checkpoint in --checkpoint-dir', false)
-    .option('--report <file>', 'write a report of the run as JSON')
-    .option('--faults <plan>', 'inject the faults of this JSON file, to see the run survive them')
-    .option(
-      '--grace-seconds <n>',
-      'after a signal, the step in flight has this long to finish, and saving as long again',
-      integerOf('--grace-seconds', 0, 86_400),
-      30,
-    )
-    .option(
-      '--wait-for-workers <seconds>',
-      'when all workers are lost, wait this long for one, then save and exit with 3',
-      integerOf('--wait-for-workers', 1, 31_536_000),
-    )
-    .option('--quiet', 'show warnings and the end only', false);
-}
-
-function computeOptions(command: Command): Command {
-  return common(command)
-    .argument('<job>', 'file whose default export is defineJob({ … })')
-    .option('--data <dir>', 'folder of the data, for jobs that ask for one')
-    .addOption(backendOption())
-    .option(
-      '--threads-per-worker <n>',
-      'compute threads of each worker',
-      integerOf('--threads-per-worker', 1, 1024),
-      1,
-    );
-}
-
-function common(command: Command): Command {
-  return command.option('--verbose', 'show stacks of errors and more of the log', false);
-}
-
-function backendOption(): Option {
-  return new Option('--backend <name>', `one of ${backends.join(', ')}`)
-    .argParser(choiceOf('--backend', backends))
-    .default('auto');
 }
 
 function examples(lines: readonly string[]): string {

@@ -16,6 +16,8 @@ const handlers: Handlers = {
       warn: (text) => process.stderr.write(`warning: ${text}\n`),
     }),
   chaos: async (job, options) => (await import('./chaos.js')).chaos(job, options),
+  diffRuns: async (a, b) =>
+    (await import('./diff-runs.js')).diffRuns(a, b, (line) => process.stdout.write(`${line}\n`)),
   doctor: async ({ threads }) =>
     (await import('./doctor.js')).runDoctor({ threads, write: (line) => process.stdout.write(`${line}\n`) }),
 };

@@ -68,10 +68,11 @@ export async function runTraining(
   });
   try {
     cluster = await openCluster(onEvent);
-    const { seed, shards, epochs, batchSize, auditFraction, checkpointDir, resume } = options;
+    const { seed, shards, epochs, batchSize, auditFraction, onNonFinite, checkpointDir } = options;
     const training = trainJob(cluster, job, {
-      ...defined({ seed, shards, epochs, batchSize, auditFraction, checkpointDir }),
-      resume,
+      ...defined({ seed, shards, epochs, batchSize, auditFraction, onNonFinite, checkpointDir }),
+      resume: options.resume,
+      recordShards: options.recordShards,
       dataDir: options.data === undefined ? null : resolve(options.data),
       signal: interrupt.signal,
       graceMs,
@@ -108,15 +109,20 @@ function defined<T extends object>(options: T): Defined<T> {
  * Finds out before training what would fail after it.
  * @throws LockstepError BAD_OPTION, DATA_NOT_FOUND
  */
-export async function checkRunOptions({
-  resume,
-  checkpointDir,
-  report,
-  data,
-}: Pick<RunOptions, 'resume' | 'checkpointDir' | 'report' | 'data'>): Promise<void> {
+export async function checkRunOptions(
+  options: Pick<RunOptions, 'resume' | 'checkpointDir' | 'report' | 'data'> & {
+    readonly recordShards?: boolean;
+  },
+): Promise<void> {
+  const { resume, recordShards = false, checkpointDir, report, data } = options;
   if (resume && checkpointDir === undefined) {
     throw new LockstepError('BAD_OPTION', '--resume needs --checkpoint-dir', {
       hint: 'Add --checkpoint-dir DIR with the folder of the run to go on with.',
+    });
+  }
+  if (recordShards && checkpointDir === undefined) {
+    throw new LockstepError('BAD_OPTION', '--record-shards needs --checkpoint-dir', {
+      hint: 'Add --checkpoint-dir DIR: the receipts are written there.',
     });
   }
   await checkDataDir(data);
@@ -160,12 +166,13 @@ function unwritableReport(file: string, cause: unknown): LockstepError {
 
 /** What the line that repeats a run must say of the options given: all that bits may depend on. */
 export function invocationOf(job: string, options: RunOptions): Invocation {
-  const { epochs, batchSize, data, threadsPerWorker } = options;
+  const { epochs, batchSize, onNonFinite, data, threadsPerWorker } = options;
   return {
     job,
     options: [
       ...(epochs === undefined ? [] : ['--epochs', String(epochs)]),
       ...(batchSize === undefined ? [] : ['--batch-size', String(batchSize)]),
+      ...(onNonFinite === undefined ? [] : ['--on-non-finite', onNonFinite]),
       ...(data === undefined ? [] : ['--data', data]),
       ...(threadsPerWorker === 1 ? [] : ['--threads-per-worker', String(threadsPerWorker)]),
     ],

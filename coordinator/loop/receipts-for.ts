@@ -1,17 +1,26 @@
+import { LockstepError } from '../../shared/errors.js';
 import type { RunListener } from '../events.js';
 import { openReceipts } from '../receipts/open-receipts.js';
 import { Receipts, type ReceiptsOptions } from '../receipts/receipts.js';
 import type { TrainingRequest } from './build-plan.js';
 import type { ModelState } from './model-state.js';
 
-/** The receipts of a run, if it has a folder to keep them in or somebody who listens. */
+/**
+ * The receipts of a run, if it has a folder to keep them in or somebody who listens.
+ * @throws LockstepError BAD_OPTION
+ */
 export async function receiptsFor(
   { checkpoints, resume, recordShards, onReceipt }: TrainingRequest,
   run: ReceiptsOptions['run'],
   state: ModelState,
   emit: RunListener,
 ): Promise<Receipts | null> {
-  if (checkpoints === null && onReceipt === null) return null;
+  if (checkpoints === null && onReceipt === null) {
+    if (!recordShards) return null;
+    throw new LockstepError('BAD_OPTION', 'recordShards without a folder to write to', {
+      hint: 'Add checkpoint: { directory }: the receipts are written there.',
+    });
+  }
   const chain = resume?.run.receiptsChain ?? null;
   const mark = resume === null || chain === null ? null : { step: resume.run.step, chain };
   const onWarning = (message: string): void => emit({ type: 'warning', message });

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Lockstep } from './cli-process.js';
+import { flipWeightBit } from './flip-weight-bit.js';
 import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
 
 // test/fixtures/jobs/cnn.ts: 6 steps an epoch, 2 epochs, a checkpoint every 4 steps and at the ends of epochs.
@@ -145,20 +145,4 @@ it('a coordinator killed after a checkpoint leaves no worker, and another goes o
 function newestIn(folder: string, { report }: Trained): string {
   const path = String(report.checkpoint);
   return join(folder, path.slice(path.lastIndexOf('/') + 1));
-}
-
-/** Changes a bit in the middle of the mantissa of the first weight; like an intruder, or like a failing disk. */
-async function flipWeightBit(checkpoint: string, { andItsChecksums }: { andItsChecksums: boolean }) {
-  const sha256 = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest('hex');
-  const at = (name: string) => join(checkpoint, name);
-  const weights = await readFile(at('weights.bin'));
-  const before = sha256(weights);
-  weights[1] ^= 0x10;
-  await writeFile(at('weights.bin'), weights);
-  if (!andItsChecksums) return;
-  const listed = await readFile(at('run.json'), 'utf8');
-  expect(listed).toContain(before);
-  const corrected = listed.replace(before, sha256(weights));
-  await writeFile(at('run.json'), corrected);
-  await writeFile(at('run.json.sha256'), `${sha256(corrected)}  run.json\n`);
 }

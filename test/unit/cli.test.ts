@@ -26,6 +26,7 @@ async function run(line: string, fail?: unknown) {
     evaluate: note('evaluate', 0),
     verify: note('verify', 1),
     chaos: note('chaos', 1),
+    diffRuns: note('diff-runs', 1),
     doctor: note('doctor', 0),
     status: note('status', 0),
   };
@@ -44,7 +45,29 @@ async function run(line: string, fail?: unknown) {
   return { exitCode, out, error, calls };
 }
 
+describe('lockstep diff-runs', () => {
+  it('takes two runs and gives its exit code', async () => {
+    const { exitCode, calls } = await run('diff-runs runs/a runs/b');
+    expect(exitCode).toBe(1);
+    expect(calls).toEqual([{ command: 'diff-runs', args: ['runs/a', 'runs/b'] }]);
+  });
+
+  it('needs both of them', async () => {
+    const { exitCode, error } = await run('diff-runs runs/a');
+    expect(exitCode).toBe(2);
+    expect(error).toContain("missing required argument 'b'");
+  });
+});
+
 describe('lockstep train', () => {
+  it('knows what to do about steps that are not finite', async () => {
+    const { calls } = await run('train job.ts --on-non-finite skip --checkpoint-dir runs/a --record-shards');
+    expect(calls[0].args[1]).toMatchObject({ onNonFinite: 'skip', recordShards: true });
+    const { exitCode, error } = await run('train job.ts --on-non-finite ignore');
+    expect(exitCode).toBe(2);
+    expect(error).toContain('--on-non-finite cannot be "ignore"; expected one of stop, skip');
+  });
+
   it('has defaults: 2 workers, the first backend that works, one thread', async () => {
     const { exitCode, calls, error } = await run('train job.ts');
     expect(error).toBe('');
@@ -59,6 +82,7 @@ describe('lockstep train', () => {
             backend: 'auto',
             threadsPerWorker: 1,
             workers: 2,
+            recordShards: false,
             resume: false,
             graceSeconds: 30,
             quiet: false,
@@ -84,6 +108,7 @@ describe('lockstep train', () => {
       data: 'd',
       backend: 'wasm',
       checkpointDir: 'c',
+      recordShards: false,
       resume: true,
       threadsPerWorker: 2,
       report: 'r.json',
@@ -183,7 +208,7 @@ describe('bad arguments', () => {
 });
 
 describe('help', () => {
-  it.each(['', 'train ', 'coordinator ', 'worker ', 'evaluate ', 'verify '])(
+  it.each(['', 'train ', 'coordinator ', 'worker ', 'evaluate ', 'verify ', 'diff-runs '])(
     'lockstep %s--help teaches by examples',
     async (command) => {
       const { exitCode, out, error, calls } = await run(`${command}--help`);
