@@ -216,7 +216,7 @@ export function createProgram(
     .description(
       'Say what a run does at the moment: the step, who computes what, what is waited for, what is next.',
     )
-    .argument('<run>', 'the URL of its coordinator, or the --checkpoint-dir of a run of this user')
+    .argument('<run>', 'the URL of its coordinator, or the --checkpoint-dir of a lockstep train of this user')
     .option('--token-file <file>', 'the token of the coordinator at the URL (or LOCKSTEP_TOKEN)')
     .option('--ca <file>', 'certificate authority in PEM, for wss:// with a certificate of your own')
     .option('--json', 'as one line of JSON', false)

@@ -25,7 +25,7 @@ export async function writeRunAccess(folder: string, access: RunAccess): Promise
 /** @throws LockstepError BAD_OPTION if no run goes on in the folder, or others could have written there */
 export async function readRunAccess(folder: string): Promise<RunAccess> {
   const file = join(folder, fileName);
-  const hint = 'Give the --checkpoint-dir of a run that goes on, or the URL of its coordinator.';
+  const hint = 'Give the --checkpoint-dir of a lockstep train that goes on, or the URL of a coordinator.';
   try {
     const { mode, uid } = await stat(file);
     if ((mode & 0o077) !== 0 || uid !== process.getuid?.()) {

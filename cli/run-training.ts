@@ -32,10 +32,11 @@ export async function runTraining(
   let cluster: Cluster | null = null;
   let takeAway: Promise<() => Promise<void>> = Promise.resolve(async () => {});
   const onEvent: RunListener = (event) => {
-    // From here on the folder is this run's.
-    if (event.type === 'start' && !hasStarted && cluster !== null && options.checkpointDir !== undefined) {
+    // From here on the folder is this run's. A token that others gave is not written anywhere.
+    const folder = cluster?.url.startsWith('ws+unix:') ? options.checkpointDir : undefined;
+    if (event.type === 'start' && !hasStarted && cluster !== null && folder !== undefined) {
       const { url, token } = cluster;
-      takeAway = writeRunAccess(options.checkpointDir, { url, token }).catch((error: unknown) => {
+      takeAway = writeRunAccess(folder, { url, token }).catch((error: unknown) => {
         const text = `warning: lockstep status cannot be used with the run's folder: ${messageOf(error)}`;
         view.announce({ tone: 'warning', text });
         return async () => {};
