@@ -1,26 +1,31 @@
 import type { ShardPartial } from '../../shared/partial.js';
 
-/**
- * Whether the gradient and the BatchNorm moments of a partial hold neither NaN nor Inf: x - x is 0 for finite x, and
- * NaN for all others. One pass without a branch, in four sums that do not wait for each other.
- */
+/** Whether the gradient and the BatchNorm moments of a partial hold neither NaN nor Inf. */
 export function isFinitePartial({ gradient, moments }: ShardPartial): boolean {
-  return isFiniteArray(gradient) && moments.every(({ mean, m2 }) => isFiniteArray(mean) && isFiniteArray(m2));
+  return isFiniteFloat32(gradient) && moments.every(({ mean, m2 }) => areFinite(mean) && areFinite(m2));
 }
 
-function isFiniteArray(values: Float32Array | Float64Array): boolean {
-  const { length } = values;
-  let a = 0;
-  let b = 0;
-  let c = 0;
-  let d = 0;
-  let i = 0;
-  for (; i + 3 < length; i += 4) {
-    a += values[i] - values[i];
-    b += values[i + 1] - values[i + 1];
-    c += values[i + 2] - values[i + 2];
-    d += values[i + 3] - values[i + 3];
+/** All ones in NaN and Inf, and in no other float32. */
+const exponent = 0x7f800000;
+
+/** Looks at the bits, four at a time: half as long as adding the array to another, which happens to it next anyway. */
+function isFiniteFloat32({ buffer, byteOffset, length }: Float32Array): boolean {
+  const bits = new Int32Array(buffer, byteOffset, length);
+  const rest = length & 3;
+  for (let i = 0; i < length - rest; i += 4) {
+    if (
+      (bits[i] & exponent) === exponent ||
+      (bits[i + 1] & exponent) === exponent ||
+      (bits[i + 2] & exponent) === exponent ||
+      (bits[i + 3] & exponent) === exponent
+    ) {
+      return false;
+    }
   }
-  for (; i < length; i++) a += values[i] - values[i];
-  return a + b + c + d === 0;
+  for (let i = length - rest; i < length; i++) if ((bits[i] & exponent) === exponent) return false;
+  return true;
+}
+
+function areFinite(values: Float64Array): boolean {
+  return values.every((value) => Number.isFinite(value));
 }
