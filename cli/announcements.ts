@@ -114,7 +114,8 @@ function endLines(event: RunEvent & { type: 'end' }, again: string | null): Anno
     );
   }
   // An interrupted run is a part of what its command gives.
-  if (event.cause !== 'signal' && again !== null) rows.push(['same bits', again]);
+  if (event.mixed.length > 0) rows.push(['not bit-reproducible', event.mixed.join('; ')]);
+  else if (event.cause !== 'signal' && again !== null) rows.push(['same bits', again]);
   if (event.cause === 'signal' && event.checkpoint !== null) {
     rows.push(['to go on', 'the same command with --resume']);
   }

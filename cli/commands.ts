@@ -34,6 +34,7 @@ export interface RunOptions extends ComputeOptions {
   readonly recordShards: boolean;
   readonly resume: boolean;
   readonly report?: string;
+  readonly allowMixed: boolean;
   readonly faults?: string;
   readonly graceSeconds: number;
   /** Absent: the cluster's default. */

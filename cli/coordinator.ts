@@ -11,7 +11,7 @@ import { openView } from './view.js';
 /** `lockstep coordinator`: on workers that join over the network. */
 export async function coordinator(path: string, options: CoordinatorOptions): Promise<number> {
   await checkRunOptions(options);
-  const { listen, workers, insecure, backend, threadsPerWorker } = options;
+  const { listen, workers, insecure, backend, threadsPerWorker, allowMixed } = options;
   const tls = await readTls(options);
   const faults = await faultsOf(options);
   const job = await loadJob(path);
@@ -29,6 +29,7 @@ export async function coordinator(path: string, options: CoordinatorOptions): Pr
       backend,
       threadsPerWorker,
       ...withoutWorkers(options.waitForWorkers),
+      allowMixed,
       job,
       onEvent,
       ...faults,

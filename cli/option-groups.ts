@@ -37,6 +37,11 @@ export function runOptions(command: Command): Command {
     .option('--record-shards', 'let receipts tell of each shard, so that diff-runs can name it', false)
     .option('--resume', 'go on from the newest checkpoint in --checkpoint-dir', false)
     .option('--report <file>', 'write a report of the run as JSON')
+    .option(
+      '--allow-mixed',
+      'admit workers whose bits differ; the run is labelled as not bit-reproducible',
+      false,
+    )
     .option('--faults <plan>', 'inject the faults of this JSON file, to see the run survive them')
     .option(
       '--grace-seconds <n>',

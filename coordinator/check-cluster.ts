@@ -8,6 +8,7 @@ const localOptions: Readonly<Record<keyof LocalOptions, true>> = {
   backend: true,
   threadsPerWorker: true,
   auditFraction: true,
+  allowMixed: true,
   job: true,
   withoutWorkersMs: true,
   onEvent: true,

@@ -53,6 +53,7 @@ export function createAccess(
     },
     log: silent,
     othersMayCome,
+    allowMixed: options.allowMixed ?? false,
     ...(faults === null ? {} : { onPoint: faults.onPoint }),
   });
   return {

@@ -35,6 +35,11 @@ export interface ClusterOptions {
   readonly backend?: 'auto' | 'tensorflow' | 'wasm' | 'cpu';
   /** Compute threads of each worker. Part of what bits depend on; default 1. */
   readonly threadsPerWorker?: number;
+  /**
+   * Lets workers compute whose results could differ in their bits from those of the first. Such a run is labelled as
+   * not bit-reproducible, in its report and its checkpoints. Default false: they are refused.
+   */
+  readonly allowMixed?: boolean;
   /** The job whose code workers load from their own disk. */
   readonly job?: LoadedJob;
   /** The share of shards, from 0 to 1, that two workers compute and that must agree. Default 0. */

@@ -11,6 +11,8 @@ export interface ConductorOptions {
   readonly log: Logger;
   /** Whether workers join over the network: one that cannot build the program does not speak for the others. */
   readonly othersMayCome: boolean;
+  /** Whether workers may compute whose results could differ in their bits; the run is labelled then. Default: no. */
+  readonly allowMixed?: boolean;
   /** Told where each step of training is, so that faults can be injected there. */
   readonly onPoint?: RunPointListener;
 }

@@ -1,6 +1,5 @@
 import type { Clock } from '../shared/clock.js';
 import { assertNever, invariant } from '../shared/errors.js';
-import type { Fingerprint } from '../shared/fingerprint.js';
 import { Mailbox } from '../shared/mailbox.js';
 import type { RejectCode } from '../shared/protocol/reject.js';
 import type { CoordinatorSession } from '../shared/protocol/session.js';
@@ -24,7 +23,7 @@ import { Performer } from './performer.js';
 import { ReadyGate } from './ready-gate.js';
 import { isFinitePartial } from './reduce/finite.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
-import { Admission } from './server/admission.js';
+import { Admission, type RunReference } from './server/admission.js';
 import { digestOfResult, readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
 import { Roster } from './server/roster.js';
@@ -43,7 +42,7 @@ export class Conductor {
   readonly #roster: Roster;
   readonly #stopTicking: () => void;
   readonly #gate: ReadyGate;
-  readonly #admission = new Admission();
+  readonly #admission: Admission;
   readonly #waiting: WaitingReporter;
   readonly #performer: Performer;
   #state: RunState;
@@ -54,6 +53,7 @@ export class Conductor {
 
   constructor(options: ConductorOptions) {
     this.#options = options;
+    this.#admission = new Admission(options);
     this.#roster = new Roster(options.clock);
     this.#gate = new ReadyGate(options.clock);
     this.#waiting = new WaitingReporter(options.onEvent, options.limits);
@@ -86,6 +86,7 @@ export class Conductor {
     invariant(this.#performer.active === null, 'the program changed during a round');
     if (JSON.stringify(setup) === JSON.stringify(this.#setup)) return;
     this.#setup = setup;
+    this.#admission.begin(setup);
     for (const remote of this.#roster.here) this.#prepare(remote);
   }
 
@@ -155,8 +156,8 @@ export class Conductor {
     return this.#performer.counts;
   }
 
-  /** What the run's bits depend on; null until the first worker is ready. */
-  get fingerprint(): Fingerprint | null {
+  /** What the run's bits are compared with. */
+  get reference(): RunReference {
     return this.#admission.reference;
   }
 
@@ -188,7 +189,10 @@ export class Conductor {
     if (this.#setup === null) return;
     this.#mailbox.post({ type: 'preparing', worker: remote.worker });
     // Whatever backend the first ready worker found is the run's: nothing falls back silently afterwards.
-    remote.prepare(this.#setup, this.#admission.reference?.backend ?? this.#setup.message.backend);
+    remote.prepare(
+      this.#setup,
+      this.#admission.reference.fingerprint?.backend ?? this.#setup.message.backend,
+    );
   }
 
   #leave(remote: RemoteWorker, reason: string, goodbye: { saidGoodbye?: true } = {}): void {
@@ -258,11 +262,25 @@ export class Conductor {
   #admit(remote: RemoteWorker, message: ToCoordinatorOf<'ready'>): void {
     invariant(this.#setup !== null, 'a worker is ready before setup');
     if (!remote.answer()) return;
-    const refusal = this.#admission.judge(message, this.#setup.message.manifestHash);
-    if (refusal !== null) return this.#refuse(remote, refusal.code, refusal.why);
+    const verdict = this.#admission.judge(message, this.#setup.message.manifestHash);
+    if (verdict.status === 'refused') return this.#turnAway(remote, verdict);
+    if (verdict.status === 'mixed') {
+      const text = `worker ${remote.worker} is admitted, so the run cannot be reproduced bit by bit: ${verdict.why}`;
+      this.#options.onEvent({ type: 'warning', message: text });
+    }
     const isNew = remote.admit(message, this.#options.clock.nowMs());
     if (isNew && remote.row !== null) this.#options.onEvent({ type: 'worker-joined', worker: remote.row });
-    this.#mailbox.post({ type: 'ready', worker: remote.worker, canaryMs: null });
+    this.#mailbox.post({ type: 'ready', worker: remote.worker, canaryMs: message.canary?.ms ?? null });
+  }
+
+  /** A worker that would not give the run's bits. Where all workers are alike, none would. */
+  #turnAway(remote: RemoteWorker, { code, why }: { code: RejectCode; why: string }): void {
+    const isLast = !this.#options.othersMayCome && readyWorkers(this.#state).length === 0;
+    if (code !== 'fingerprint_mismatch' || !isLast) return this.#refuse(remote, code, why);
+    const message = `worker ${remote.worker} cannot go on with the run: ${why}`;
+    const hint =
+      'Go on where the run was computed before; --allow-mixed goes on all the same, and labels it.';
+    this.#mailbox.post({ type: 'failed', cause: { code: 'NOT_DETERMINISTIC', message, hint } });
   }
 
   #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {

@@ -75,6 +75,8 @@ export type RunEvent =
       readonly logs: Logs;
       readonly weightsSha256: string;
       readonly checkpoint: string | null;
+      /** Why nobody can compute these bits again: workers that were admitted though they differ. Empty: one can. */
+      readonly mixed: readonly string[];
     };
 
 export type RunListener = (event: RunEvent) => void;

@@ -72,6 +72,10 @@ export interface RunReport {
   /** The chain stands for all that the run did; null without a run folder. */
   readonly receipts: TrainingOutcome['receipts'];
   readonly fingerprint: Fingerprint | null;
+  /** Whether who trains the job again on workers of this fingerprint gets the same bits. */
+  readonly bitReproducible: boolean;
+  /** Why not: how workers that were admitted with --allow-mixed differ. */
+  readonly mixed: readonly string[];
   readonly version: string;
 }
 
@@ -114,7 +118,9 @@ export function reportOf(plan: TrainingPlan, outcome: TrainingOutcome, conductor
     checkpoint: checkpoints?.lastPath ?? null,
     skippedSteps: position.skippedSteps,
     receipts: outcome.receipts,
-    fingerprint: conductor.fingerprint,
+    fingerprint: conductor.reference.fingerprint,
+    bitReproducible: conductor.reference.mixed.length === 0,
+    mixed: conductor.reference.mixed,
     version,
   };
 }

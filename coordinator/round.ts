@@ -4,6 +4,7 @@ import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
 import type { HostTensor } from '../shared/tensors.js';
 import type { RoundSpec } from './core/round.js';
 import type { WorkerRow } from './events.js';
+import type { RunReference } from './server/admission.js';
 import type { ResultShape } from './server/incoming.js';
 import type { RoundData } from './server/round-data.js';
 import type { Hours } from './server/working-hours.js';
@@ -12,6 +13,8 @@ import type { Hours } from './server/working-hours.js';
 export interface ProgramSetup {
   readonly message: Omit<ToWorkerOf<'setup'>, 'type'>;
   readonly resultShape: ResultShape;
+  /** What a run that goes on was computed with; null for one that begins. */
+  readonly reference: RunReference | null;
 }
 
 /** float32[totalSize] that does not change while a round uses it, or while it is lent. */

@@ -9,6 +9,7 @@ export type Purpose =
   | 'shuffle'
   | 'shard'
   | 'layer'
+  | 'canary'
   | 'user'
   | 'audit'
   | 'digits'

@@ -5,6 +5,7 @@ import type { ShardData } from '../shared/program.js';
 import type { ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
 import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
 import type { HostTensor } from '../shared/tensors.js';
+import type { Canary } from './compute/canary.js';
 import type { Order } from './core/machine.js';
 
 /** What the worker's I/O thread tells its compute thread. Handled one by one, in order. */
@@ -20,7 +21,12 @@ export type ToThread =
 /** What the compute thread answers. */
 export type FromThread =
   | { readonly type: 'reset' }
-  | { readonly type: 'ready'; readonly manifestHash: string; readonly fingerprint: Fingerprint }
+  | {
+      readonly type: 'ready';
+      readonly manifestHash: string;
+      readonly fingerprint: Fingerprint;
+      readonly canary: Canary | null;
+    }
   | { readonly type: 'computing'; readonly round: number; readonly shard: number }
   | {
       readonly type: 'partial';

@@ -88,6 +88,10 @@ const runState = z.strictObject({
   backend: z.string(),
   program: z.string(),
   fingerprint: json,
+  /** What the canary shard of a program came to, both as SHA-256; null where there is none. */
+  canary: z.strictObject({ program: sha256, sha256 }).nullable().default(null),
+  /** How workers that computed for the run differ from it. */
+  mixed: z.array(z.string()).default([]),
   manifestHash: z.string(),
   /** Steps that were not finite and skipped, counted from 1. */
   skippedSteps: z.array(count).default([]),

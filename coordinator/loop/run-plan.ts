@@ -1,4 +1,3 @@
-import { type Fingerprint, fingerprintDifference, fingerprintSchema } from '../../shared/fingerprint.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import { programSpec } from '../../shared/protocol/to-worker.js';
@@ -7,24 +6,34 @@ import { weightsSha256 } from '../checkpoint/hashes.js';
 import type { ClusterAccess } from '../cluster.js';
 import type { Conductor } from '../conductor.js';
 import type { ProgramSetup } from '../round.js';
+import type { RunReference } from '../server/admission.js';
 import type { CanonicalModel } from './canonical-model.js';
+import { referenceOf } from './run-snapshot.js';
 import { Trainer, type TrainingOutcome } from './trainer.js';
 import type { TrainingPlan } from './training-plan.js';
 
 /** Workers say that they are alive this often; the conductor's limits are many times as long. */
 const heartbeatMs = 1_000;
 
+/** What training asks of workers beside the program. */
+export interface TrainingDemand {
+  /** Rows of a shard, c: of the canary shard as well. */
+  readonly shardRows: number;
+  /** What a run that is resumed was computed with: `auto` takes its backend. Null for one that begins. */
+  readonly reference: RunReference | null;
+}
+
 /**
  * Sends the program to the workers and waits until enough of them have built it.
- * @param saved what a run that is resumed was computed with: `auto` takes its backend
+ * @param demand null where nothing is trained
  */
 export async function prepareWorkers(
   access: ClusterAccess,
   canonical: CanonicalModel,
   program: ProgramSpec,
-  saved: Fingerprint | null = null,
+  demand: TrainingDemand | null = null,
 ): Promise<void> {
-  access.conductor.prepare(setupOf(access, canonical, program, saved));
+  access.conductor.prepare(setupOf(access, canonical, program, demand));
   await access.conductor.ready(access.workers, access.joinTimeoutMs);
 }
 
@@ -33,11 +42,12 @@ function setupOf(
   { options }: ClusterAccess,
   { manifest, outputElements }: CanonicalModel,
   program: ProgramSpec,
-  saved: Fingerprint | null,
+  demand: TrainingDemand | null,
 ): ProgramSetup {
   const { threadsPerWorker = 1, job } = options;
   const asked = options.backend ?? 'auto';
-  const backend = asked === 'auto' ? (saved?.backend ?? 'auto') : asked;
+  const reference = demand?.reference ?? null;
+  const backend = asked === 'auto' ? (reference?.fingerprint?.backend ?? 'auto') : asked;
   const { length, scores } = layoutOf(program);
   return {
     message: {
@@ -47,7 +57,9 @@ function setupOf(
       threads: threadsPerWorker,
       jobSha256: job?.hasCode === true ? job.sha256 : null,
       heartbeatMs,
+      canary: demand === null ? null : { rows: demand.shardRows },
     },
+    reference,
     resultShape: {
       trainableSize: manifest.trainableSize,
       variables: manifest.weights.filter(({ trainable }) => trainable).length,
@@ -105,18 +117,13 @@ export async function runPlan(
   plan: TrainingPlan,
 ): Promise<TrainingOutcome> {
   const { conductor, emit } = access;
-  const saved = fingerprintSchema.safeParse(plan.resume?.run.fingerprint).data ?? null;
-  const isReady = await unlessAborted(plan.signal, prepareWorkers(access, canonical, plan.program, saved));
+  const demand = {
+    shardRows: Math.ceil(plan.source.batchSize / plan.shards),
+    reference: plan.resume === null ? null : referenceOf(plan.resume),
+  };
+  const isReady = await unlessAborted(plan.signal, prepareWorkers(access, canonical, plan.program, demand));
   // Nothing begins: there is no start and no end to tell of.
   if (!isReady) return new Trainer(plan, conductor).run();
-  const difference =
-    saved === null || conductor.fingerprint === null
-      ? ''
-      : fingerprintDifference(saved, conductor.fingerprint);
-  if (difference !== '') {
-    const message = `from here on the bits may be others than without the interruption: ${difference}`;
-    emit({ type: 'warning', message });
-  }
   const here = conductor.tallies().filter(({ lost }) => lost === null);
   emit({ type: 'workers', workers: here.map(({ row }) => row) });
   const { runId, seed, shards, epochs, source, samples, state, resume } = plan;
@@ -143,6 +150,7 @@ export async function runPlan(
     logs: outcome.logs,
     weightsSha256: weightsSha256(state.manifest, state.weights.flat),
     checkpoint: plan.checkpoints?.lastPath ?? null,
+    mixed: conductor.reference.mixed,
   });
   return outcome;
 }

@@ -1,5 +1,5 @@
 import { invariant, LockstepError } from '../../shared/errors.js';
-import type { Fingerprint } from '../../shared/fingerprint.js';
+import { fingerprintSchema } from '../../shared/fingerprint.js';
 import type { Json } from '../../shared/json.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ProgramSpec } from '../../shared/program.js';
@@ -11,6 +11,7 @@ import { stateSha256 } from '../checkpoint/hashes.js';
 import type { RunState } from '../checkpoint/run-state.js';
 import type { Snapshot } from '../checkpoint/snapshot.js';
 import type { OptimizerConfig } from '../optimizer/optimizer.js';
+import type { RunReference } from '../server/admission.js';
 import { checkSettings } from './settings.js';
 import type { Position, TrainingPlan } from './training-plan.js';
 
@@ -54,7 +55,8 @@ export function plainConfig({ learningRate, ...config }: OptimizerConfig): Json 
 }
 
 /** An immutable copy of what is committed. */
-export function takeSnapshot(running: RunningState, fingerprint: Fingerprint | null): Snapshot {
+export function takeSnapshot(running: RunningState, reference: RunReference): Snapshot {
+  const { fingerprint, canary, mixed } = reference;
   const { plan, position, callbacks } = running;
   const { program, state, source, shards, seed, runId, checkpoints } = plan;
   return {
@@ -81,10 +83,18 @@ export function takeSnapshot(running: RunningState, fingerprint: Fingerprint | n
       backend: fingerprint?.backend ?? 'unknown',
       program: fingerprint?.program ?? 'unknown',
       fingerprint: fingerprint as unknown as Json,
+      canary,
+      mixed: [...mixed],
       manifestHash: manifestHash(state.manifest),
       callbacks: callbacks.saveState().values,
     },
   };
+}
+
+/** What a run was computed with, as a checkpoint says. */
+export function referenceOf({ run }: Snapshot): RunReference {
+  const fingerprint = fingerprintSchema.safeParse(run.fingerprint).data ?? null;
+  return { fingerprint, canary: run.canary, mixed: run.mixed };
 }
 
 /** Puts a run back to where a checkpoint was taken. The plan was checked against it before. */

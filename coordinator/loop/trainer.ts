@@ -86,7 +86,7 @@ export class Trainer {
     const { resume, epochs, receipts } = this.#plan;
     await this.#callbacks.onTrainBegin(this.#training);
     if (resume !== null) this.#position = resumeFrom(resume, this.#running());
-    receipts?.start(this.#position.step, this.#conductor.fingerprint?.backend ?? 'unknown');
+    receipts?.start(this.#position.step, this.#conductor.reference.fingerprint?.backend ?? 'unknown');
     let isDone = this.#position.stopped;
     try {
       while (!isDone && !this.#isInterrupted() && this.#position.epoch < epochs) isDone = await this.#epoch();
@@ -283,7 +283,7 @@ export class Trainer {
 
   #snapshot(): Snapshot {
     this.#settle();
-    return takeSnapshot(this.#running(), this.#conductor.fingerprint);
+    return takeSnapshot(this.#running(), this.#conductor.reference);
   }
 
   #running(): RunningState {

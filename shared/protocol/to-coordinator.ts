@@ -24,6 +24,8 @@ const ready = z.strictObject({
   threads: z.int().positive().max(1_024),
   pid: count,
   host: name,
+  /** What the canary shard came to and how long it took; null if none was asked for, or the model cannot run it. */
+  canary: z.strictObject({ sha256, ms: z.number().nonnegative() }).nullable(),
 });
 
 /** Lengths of a partial's arrays, in elements. */

@@ -47,6 +47,15 @@ const setup = z.strictObject({
   jobSha256: sha256.nullable(),
   /** Each side sends a heartbeat this often. */
   heartbeatMs: z.int().positive().max(3_600_000),
+  /** The shard that shows the worker's bits, of so many rows; null where nothing is trained. */
+  canary: z
+    .strictObject({
+      rows: z
+        .int()
+        .positive()
+        .max(2 ** 31 - 1),
+    })
+    .nullable(),
 });
 
 /** Payload: float32[totalSize], the flat vector in manifest order. Replaces the weights the worker has. */

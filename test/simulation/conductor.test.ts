@@ -81,6 +81,45 @@ describe('the conductor', () => {
     expect(cluster.here.map(({ worker }) => worker)).toEqual([0]);
   });
 
+  it('waits for others when a worker from elsewhere fails before any is ready, and trains with them', async () => {
+    const cluster = clusterOf({
+      workers: 1,
+      othersMayCome: true,
+      onAnswer(worker, answer, own) {
+        if (worker.worker !== 0 || answer.type !== 'ready') return;
+        for (const field of Object.keys(answer)) Reflect.deleteProperty(answer, field);
+        const failed = { type: 'failed', round: null, shard: null, code: 'BACKEND_UNAVAILABLE', hint: 'h' };
+        Object.assign(answer, failed, { message: 'no backend works here' });
+        own.join();
+      },
+    });
+    const trained = await train(cluster, { epochs: 2 });
+    expect(trained.steps).toEqual((await trainOn({ workers: 1 }, { epochs: 2 })).steps);
+    expect(warnings(cluster)).toEqual([expect.stringMatching(/worker 0 .*refused: no backend works here/)]);
+    expect(cluster.here.map(({ worker }) => worker)).toEqual([1]);
+  });
+
+  it('refuses a worker whose canary has other bits, and admits it where that is allowed', async () => {
+    const skew = { sha256: 'd'.repeat(64), ms: 1 };
+    for (const allowMixed of [false, true]) {
+      const cluster = clusterOf({
+        workers: 1,
+        allowMixed,
+        onAnswer: (worker, answer) => {
+          if (worker.worker === 1 && answer.type === 'ready') Object.assign(answer, { canary: skew });
+        },
+      });
+      const before = await train(cluster, { epochs: 1 });
+      cluster.join();
+      const told = allowMixed ? 'cannot be reproduced bit by bit' : 'refused';
+      await expect.poll(() => warnings(cluster)).toEqual([expect.stringContaining(told)]);
+      const { mixed } = cluster.access.conductor.reference;
+      expect(mixed).toEqual(allowMixed ? [expect.stringContaining('canary')] : []);
+      expect(cluster.here).toHaveLength(allowMixed ? 2 : 1);
+      expect((await train(cluster, { epochs: 1 })).steps).toEqual(before.steps);
+    }
+  });
+
   it('tells everyone who waits when the run stops, and whoever comes later', async () => {
     const cluster = clusterOf({ workers: 0 });
     const waiting = cluster.access.conductor.ready(3, 60_000);

@@ -69,7 +69,9 @@ const setup: ProgramSetup = {
     threads: 1,
     jobSha256: null,
     heartbeatMs: 1_000,
+    canary: null,
   },
+  reference: null,
   resultShape: {
     ...{ trainableSize: 6, variables: 1, sums: 1, scores: 0, channels: [] },
     ...{ outputs: 1, outputElements: [1] },
@@ -83,7 +85,7 @@ const ready = {
     ...{ backend: 'cpu', program: 'eager', lockstep: '0', tfjs: '0', kernels: '0', libtensorflow: null },
     ...{ node: '0', arch: 'x', cpuModel: null, instructionSet: null, device: null, threads: 1, flags: null },
   },
-  ...{ threads: 1, pid: 1, host: 'fuzz' },
+  ...{ threads: 1, pid: 1, host: 'fuzz', canary: null },
 };
 
 const column = { dtype: 'float32' as const, shape: [8, 1], data: new Float32Array(8) };

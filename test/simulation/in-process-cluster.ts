@@ -17,6 +17,8 @@ export interface InProcessClusterOptions {
   /** Decides which parcel arrives next and who computes next. */
   readonly seed?: number;
   readonly limits?: Partial<RunLimits>;
+  readonly othersMayCome?: boolean;
+  readonly allowMixed?: boolean;
   /** Sees every answer of a compute thread before it is sent. */
   readonly onAnswer?: (worker: InProcessWorker, answer: FromThread, cluster: InProcessCluster) => void;
 }
@@ -40,7 +42,8 @@ export class InProcessCluster {
       for (const listener of listeners) listener(event);
     };
     const conductor = new Conductor({
-      othersMayCome: false,
+      othersMayCome: options.othersMayCome ?? false,
+      allowMixed: options.allowMixed ?? false,
       clock: systemClock,
       limits: { ...defaultLimits, ...limits },
       onEvent: emit,

@@ -118,9 +118,9 @@ export class InProcessWorker {
   #answer(answer: FromThread): void {
     switch (answer.type) {
       case 'ready': {
-        const { manifestHash, fingerprint } = answer;
+        const { manifestHash, fingerprint, canary } = answer;
         const about = { threads: 1, pid: process.pid, host: 'simulation' };
-        return this.#session.send({ type: 'ready', manifestHash, fingerprint, ...about });
+        return this.#session.send({ type: 'ready', manifestHash, fingerprint, canary, ...about });
       }
       case 'computing':
         this.shardsComputed += 1;

@@ -58,6 +58,8 @@ export function snapshotAt(step: number): Snapshot {
       backend: 'cpu',
       program: 'eager',
       fingerprint: { node: 'v20' },
+      canary: { program: 'b'.repeat(64), sha256: 'c'.repeat(64) },
+      mixed: [],
       manifestHash: 'ff',
       callbacks: {
         earlyStopping: { best: Number.POSITIVE_INFINITY, wait: 2, $odd: [Number.NaN, -0, 0.1 + 0.2] },

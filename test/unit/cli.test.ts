@@ -85,6 +85,7 @@ describe('lockstep train', () => {
             recordShards: false,
             resume: false,
             graceSeconds: 30,
+            allowMixed: false,
             quiet: false,
           },
         ],
@@ -95,7 +96,8 @@ describe('lockstep train', () => {
   it('reads every option', async () => {
     const { calls } = await run(
       'train job.ts --workers 3 --shards 8 --seed 7 --epochs 5 --batch-size 64 --data d --backend wasm ' +
-        '--checkpoint-dir c --resume --threads-per-worker 2 --report r.json --grace-seconds 5 --wait-for-workers 90 --quiet --verbose',
+        '--checkpoint-dir c --resume --threads-per-worker 2 --report r.json --grace-seconds 5 --wait-for-workers 90 ' +
+        '--allow-mixed --quiet --verbose',
     );
     expect(calls[0].args[1]).toEqual({
       graceSeconds: 5,
@@ -112,6 +114,7 @@ describe('lockstep train', () => {
       resume: true,
       threadsPerWorker: 2,
       report: 'r.json',
+      allowMixed: true,
       quiet: true,
       verbose: true,
     });

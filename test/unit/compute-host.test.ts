@@ -16,6 +16,7 @@ const finished = (round: number): FromThread => ({ type: 'finished', order: { ro
 const ready = (backend: Fingerprint['backend']): FromThread => ({
   type: 'ready',
   manifestHash: 'a',
+  canary: null,
   fingerprint: { backend } as Fingerprint,
 });
 

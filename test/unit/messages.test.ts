@@ -41,6 +41,7 @@ const workerMessages: ToWorker[] = [
     threads: 1,
     jobSha256: null,
     heartbeatMs: 1_000,
+    canary: null,
   },
   { type: 'weights', version: 12 },
   { type: 'data', round: 4, shard: 3, tensors: [{ role: 'x', index: 0, dtype: 'uint8', shape: [2, 3] }] },
@@ -88,6 +89,7 @@ const coordinatorMessages: ToCoordinator[] = [
     threads: 1,
     pid: 4_711,
     host: 'node-a',
+    canary: { sha256: hash, ms: 12.5 },
   },
   {
     type: 'partial',

@@ -60,6 +60,7 @@ const end: RunEvent = {
   logs: { loss: 0.1, val_accuracy: 0.98 },
   weightsSha256: '0123456789abcdef0123456789abcdef',
   checkpoint: 'runs/a/step-4690',
+  mixed: [],
 };
 
 /** 125 of 500 steps of 12 ms each, 128 rows a step. */
@@ -170,6 +171,13 @@ describe('the lines that stay', () => {
       '  weights    sha256 0123456789abcdef…',
       '  model      not saved; --checkpoint-dir DIR saves it',
       '  same bits  AGAIN',
+    ]);
+  });
+
+  it('say of a run whose workers differed that it cannot be had again, and why', () => {
+    expect(texts({ ...end, mixed: ['node is 22.1.0, not 20.20.2'] }).slice(-2)).toEqual([
+      '  checkpoint            runs/a/step-4690',
+      '  not bit-reproducible  node is 22.1.0, not 20.20.2',
     ]);
   });
 

@@ -24,6 +24,7 @@ const setup: ToThread = {
     threads: 1,
     jobSha256: null,
     heartbeatMs: 1_000,
+    canary: null,
   },
 };
 
@@ -126,6 +127,7 @@ describe('the shard computer', () => {
         threads: 1,
         jobSha256: null,
         heartbeatMs: 1_000,
+        canary: null,
       },
     });
     expect(sent).toMatchObject([{ type: 'failed', round: null, code: 'MODEL_UNSUPPORTED' }]);

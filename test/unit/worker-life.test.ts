@@ -17,6 +17,7 @@ const setup: ToWorkerOf<'setup'> = {
   threads: 1,
   jobSha256: null,
   heartbeatMs: 1_000,
+  canary: null,
 };
 const compute: ToWorkerOf<'compute'> = {
   ...{

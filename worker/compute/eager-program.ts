@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import type { Clock } from '../../shared/clock.js';
 import { invariant } from '../../shared/errors.js';
 import type { JobFunctions } from '../../shared/job-functions.js';
 import type { Manifest } from '../../shared/manifest.js';
@@ -7,6 +8,7 @@ import type { ProgramSpec, ShardProgram, ShardTask } from '../../shared/program.
 import { deriveSeed, withSeededMathRandom } from '../../shared/random.js';
 import type { HostTensor, TensorData } from '../../shared/tensors.js';
 import { buildModel } from './build-model.js';
+import { type Canary, canaryData, canaryWeights, computeCanary } from './canary.js';
 import { explainOutOfMemory } from './out-of-memory.js';
 import { type Owned, ShardStep } from './shard-step.js';
 import { listOf, partialOf, withList } from './shard-values.js';
@@ -17,12 +19,22 @@ import { listOf, partialOf, withList } from './shard-values.js';
  * @param functions the job's own losses and metrics; empty if it has none
  * @throws LockstepError MODEL_UNSUPPORTED, CODE_NOT_PORTABLE
  */
-export async function createEagerProgram(
-  spec: ProgramSpec,
-  functions: JobFunctions,
-): Promise<{ program: ShardProgram; manifest: Manifest }> {
+export async function createEagerProgram(spec: ProgramSpec, functions: JobFunctions): Promise<BuiltProgram> {
   const { model, manifest } = await buildModel(spec);
-  return { program: new EagerProgram(new ShardStep(spec, functions, model, manifest)), manifest };
+  const program = new EagerProgram(new ShardStep(spec, functions, model, manifest));
+  const canary = (rows: number, clock: Clock): Promise<Canary | null> => {
+    const weights = canaryWeights(manifest);
+    return computeCanary(program, { weights, data: () => canaryData(model, spec, rows), rows }, clock);
+  };
+  return { program, manifest, canary };
+}
+
+/** A program that can compute. */
+export interface BuiltProgram {
+  readonly program: ShardProgram;
+  readonly manifest: Manifest;
+  /** Computes the canary shard of so many rows; the program's weights are others afterwards. Absent: it has none. */
+  readonly canary?: (rows: number, clock: Clock) => Promise<Canary | null>;
 }
 
 class EagerProgram implements ShardProgram {

@@ -2,7 +2,6 @@ import { type Clock, systemClock } from '../../shared/clock.js';
 import type { Digest } from '../../shared/digest.js';
 import { invariant, LockstepError, messageOf } from '../../shared/errors.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
-import type { Manifest } from '../../shared/manifest.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ShardProgram, ShardTask } from '../../shared/program.js';
 import { cutToText } from '../../shared/protocol/fields.js';
@@ -12,7 +11,8 @@ import { type ShardRange, subtreesOf } from '../../shared/tree.js';
 import { type BackendRequest, loadBackend } from '../backend/select.js';
 import type { FromThread, ToThread } from '../thread-messages.js';
 import { ThreadSignals } from '../thread-signals.js';
-import { createEagerProgram } from './eager-program.js';
+import type { Canary } from './canary.js';
+import { type BuiltProgram, createEagerProgram } from './eager-program.js';
 import { gradientDigests } from './gradient-digests.js';
 import { jobFunctions } from './job-functions.js';
 import { ShardStore } from './shard-store.js';
@@ -27,11 +27,10 @@ export interface ComputePorts {
 
 export const realPorts: ComputePorts = { loadBackend, createProgram: createEagerProgram, clock: systemClock };
 
-interface BuiltProgram {
+interface PreparedProgram extends BuiltProgram {
   /** What it was built from. */
   readonly key: string;
-  readonly program: ShardProgram;
-  readonly manifest: Manifest;
+  readonly canaryResult: Canary | null;
 }
 
 /**
@@ -46,7 +45,7 @@ export class ShardComputer {
   /** Resets that were handled. */
   #resets = 0;
   #backend: { request: BackendRequest; fingerprint: Fingerprint } | null = null;
-  #built: BuiltProgram | null = null;
+  #built: PreparedProgram | null = null;
 
   /** @param signals what the other thread says while this one computes */
   constructor(
@@ -109,17 +108,21 @@ export class ShardComputer {
   }
 
   async #setup(setup: ToWorkerOf<'setup'>, jobPath: string | null): Promise<void> {
-    const { program: spec, backend, threads, jobSha256 } = setup;
+    const { program: spec, backend, threads, jobSha256, canary: wanted } = setup;
     this.#store.clear();
     const fingerprint = await this.#load({ backend, threads });
-    const key = JSON.stringify([spec, jobSha256, fingerprint.backend]);
+    const key = JSON.stringify([spec, jobSha256, fingerprint.backend, wanted]);
     if (this.#built?.key !== key) {
       this.#built?.program.dispose();
       this.#built = null;
       const functions = await jobFunctions(jobPath, jobSha256);
-      this.#built = { key, ...(await this.#ports.createProgram(spec, functions)) };
+      const built = await this.#ports.createProgram(spec, functions);
+      const canaryResult =
+        wanted === null ? null : ((await built.canary?.(wanted.rows, this.#ports.clock)) ?? null);
+      this.#built = { key, ...built, canaryResult };
     }
-    this.#send({ type: 'ready', manifestHash: manifestHash(this.#built.manifest), fingerprint });
+    const { manifest, canaryResult: canary } = this.#built;
+    this.#send({ type: 'ready', manifestHash: manifestHash(manifest), fingerprint, canary });
   }
 
   async #load(request: BackendRequest): Promise<Fingerprint> {

@@ -88,6 +88,7 @@ const refusals: ReadonlySet<string> = new Set<RejectCode>([
   'manifest_mismatch',
   'fingerprint_mismatch',
   'job_mismatch',
+  'wrong_result',
   'failed',
   'wrong_result',
 ]);
