@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { Cluster, lambdaCallback } from 'lockstep';
+import { Cluster, type FitOptions, lambdaCallback } from 'lockstep';
 import { compileOptions } from './compile-options.js';
 import { buildCnn, type DigitsCnn } from './digits-cnn.js';
 
@@ -28,7 +28,7 @@ export class Distributed {
   }
 
   /** Takes one step, then so many more, and gives the milliseconds between the ends of those. */
-  async run(steps: number): Promise<number[]> {
+  async run(steps: number, options: Pick<FitOptions, 'checkpoint' | 'recordShards'> = {}): Promise<number[]> {
     const { images, labels, rows, batchSize } = this.#cnn;
     const data = { x: { dtype: 'uint8' as const, shape: [rows, 28, 28, 1], data: images }, y: labels };
     const endsMs: number[] = [];
@@ -36,6 +36,7 @@ export class Distributed {
       endsMs.push(performance.now());
     };
     await this.#cluster.fit(this.#model, data, {
+      ...options,
       batchSize,
       shards: this.#shards,
       stepsPerEpoch: steps + 1,

@@ -26,14 +26,14 @@ describe('lockstep verify', () => {
     expect(entries.at(-1)?.msg).toBe('same bits after each of 20 steps');
   });
 
-  it('names the first step, shard and weight that differ when a loss depends on the process that computes it', async () => {
+  it('names the first step, shard and variable that differ when a loss depends on the process that computes it', async () => {
     const job = join(folder, 'impure.ts');
     const top = `const mine = 1 + (process.pid % 1000) / 1000;`;
     const fields = `loss: (yTrue: tf.Tensor, yPred: tf.Tensor) => yTrue.sub(yPred).square().mean(-1).mul(mine),`;
     await writeFile(job, jobSource({ top }).replace(`loss: 'meanSquaredError',`, fields));
     const { exitCode, stderr } = await lockstep('verify', job, '--backend', 'cpu');
     expect(stderr).toMatch(
-      /^error: step 1 differs between 1 worker and 3 workers: first in shard 0, then in the gradient, then in weight dense_\S+\/\S+\n {2}Look for state or randomness/,
+      /^error: 1 worker and 3 workers part in step 1: first in the gradient of shard 0 for dense_\S+\/\S+\n {2}Look for state or randomness/,
     );
     expect(exitCode).toBe(1);
   });
