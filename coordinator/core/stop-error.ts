@@ -11,9 +11,9 @@ export function errorOf({ code, message, hint }: StopCause): LockstepError {
   return new LockstepError(code, message, { hint });
 }
 
-/** What workers are told when the run stops: an interruption is no failure of theirs. */
+/** What workers are told when the run stops: an interruption, or a lost run folder, is no failure of theirs. */
 export function partingCode({ code }: StopCause): 'goodbye' | 'failed' {
-  return code === 'INTERRUPTED' ? 'goodbye' : 'failed';
+  return code === 'INTERRUPTED' || code === 'RUN_LOCKED' ? 'goodbye' : 'failed';
 }
 
 /** Whether a round was given up because it did not end in time after a signal: the run ends as if it had. */
