@@ -24,7 +24,13 @@ interface Fault {
   readonly workers: number;
   readonly seed?: number;
   /** Told every partial of worker 1, counted from 1, before it is sent. */
-  readonly onPartial: (worker: InProcessWorker, partial: PartialAnswer, count: number) => void;
+  readonly onPartial: (
+    worker: InProcessWorker,
+    partial: PartialAnswer,
+    count: number,
+    /** Holds it back until the others have sent so many partials: more than one round can wait for. */
+    holdFor: (partials: number) => void,
+  ) => void;
 }
 
 /** Trains while worker 1 misbehaves. */
@@ -33,14 +39,24 @@ async function trainWith(
   run: TrainingRun = {},
 ): Promise<Trained> {
   let count = 0;
+  let others = 0;
+  let releaseAt = Number.NaN;
   cluster = new InProcessCluster({
     workers,
     seed,
     limits,
-    onAnswer(worker, answer) {
-      if (worker.worker !== 1 || answer.type !== 'partial') return;
+    onAnswer(worker, answer, own) {
+      if (answer.type !== 'partial') return;
+      if (worker.worker !== 1) {
+        others += 1;
+        if (others === releaseAt) own.workers[1].release();
+        return;
+      }
       count += 1;
-      onPartial(worker, answer, count);
+      onPartial(worker, answer, count, (partials) => {
+        releaseAt = others + partials;
+        worker.hold();
+      });
     },
   });
   return train(cluster, run);
@@ -95,11 +111,9 @@ describe('a worker that is slow', () => {
     const trained = await trainWith(
       {
         workers,
-        onPartial: (worker, _partial, count) => {
+        onPartial: (_worker, _partial, count, holdFor) => {
           answered.push(count);
-          if (count !== 7 && count !== 12) return;
-          worker.hold();
-          setTimeout(() => worker.release(), 900);
+          if (count === 7 || count === 12) holdFor(30);
         },
       },
       { epochs: 40 },
@@ -118,14 +132,13 @@ describe('a worker that is slow', () => {
     const training = trainWith(
       {
         workers: 2,
-        onPartial: (worker, { partial }, count) => {
+        onPartial: (_worker, { partial }, count, holdFor) => {
           if (count !== 7) return;
           partial.gradient[0] += 1;
-          worker.hold();
-          setTimeout(() => worker.release(), 1_200);
+          holdFor(30);
         },
       },
-      { epochs: 400 },
+      { epochs: 40 },
     );
     await expect(training).rejects.toMatchObject({
       code: 'NOT_DETERMINISTIC',
