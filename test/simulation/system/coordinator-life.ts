@@ -23,7 +23,15 @@ import { journal } from './journal.js';
 import { SimulatedProcess } from './process.js';
 import { shuffleBuffer, validationRow } from './reference.js';
 import { plateau, stopping } from './reference-callbacks.js';
-import { initialWeights, manifest, optimizerOf, programOf, recordOf, tensorsOf } from './tiny-job.js';
+import {
+  initialWeights,
+  manifest,
+  optimizerOf,
+  programOf,
+  recordOf,
+  tensorsOf,
+  validatedEpochs,
+} from './tiny-job.js';
 import { Traffic } from './traffic.js';
 import type { World } from './world.js';
 
@@ -46,6 +54,8 @@ export class CoordinatorLife {
   readonly traffic: Traffic;
   conductor: Conductor | null = null;
   stage: Stage = 'opening';
+  /** Connections that were let in. */
+  admitted = 0;
   isWriting = false;
   readonly #world: World;
 
@@ -55,6 +65,7 @@ export class CoordinatorLife {
     this.process = new SimulatedProcess(`coordinator ${term}`, world.clock);
     const { job } = world;
     this.traffic = new Traffic({
+      term,
       nowMs: () => world.clock.nowMs(),
       patienceMs: world.limits.deadlineFloorMs,
       mayDoubt: () => world.scenario.audits || world.faults.hasSpoiled,
@@ -84,6 +95,7 @@ export class CoordinatorLife {
     const store = new WatchedStore(disk.seenBy(this.process), this, world);
     const found = (await store.list()).length === 0 ? null : await store.readLatest(world.runId);
     const resume = found?.snapshot ?? null;
+    if (resume !== null) world.guard(() => world.invariants.snapshot(resume));
     for (const message of found?.warnings ?? []) emit({ type: 'warning', message });
     if (found !== null) world.foundCheckpoint(found.path, found.warnings.length);
     const program = programOf(job);
@@ -130,7 +142,7 @@ export class CoordinatorLife {
       source,
       samples,
       validation,
-      validationFreq: 1,
+      validationFreq: validatedEpochs,
       prepare: (batch) => batch,
       prepareValidation: (batch) => batch,
       initialEpoch: 0,
@@ -228,7 +240,7 @@ class WatchedStore extends CheckpointStore {
   }
 
   override async write(snapshot: Snapshot): Promise<WrittenCheckpoint> {
-    this.#world.invariants.snapshot(snapshot);
+    this.#world.guard(() => this.#world.invariants.snapshot(snapshot));
     this.#life.isWriting = true;
     try {
       const written = await super.write(snapshot);

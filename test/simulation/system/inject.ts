@@ -11,6 +11,8 @@ export class FaultInjector {
   readonly effects = new EffectTable();
   /** Whether a worker has given a result that is not what its shard gives. */
   hasSpoiled = false;
+  /** Whether there was nobody to confirm a result that is not finite. */
+  #isUnchecked = false;
   readonly world: World;
   readonly #waiting: { fault: Fault; skip: number }[];
   /** Shards that end whoever computes them, as `step:shard`. */
@@ -56,8 +58,15 @@ export class FaultInjector {
       this.world.disk.weather.isFull = false;
       return message.includes('ENOSPC') && this.excuses.has('disk');
     }
-    if (code === 'NOT_FINITE' || code === 'NOT_DETERMINISTIC') return this.hasSpoiled;
+    if (code === 'NOT_FINITE') return this.hasSpoiled && this.#isUnchecked;
+    if (code === 'NOT_DETERMINISTIC') return this.hasSpoiled;
     return code === 'NO_WORKERS' && this.excuses.has('gone');
+  }
+
+  /** The coordinator has said that something is not as it should be. */
+  warned(message: string): void {
+    if (message.includes('gave NaN or Inf') && message.includes('no other worker can check it'))
+      this.#isUnchecked = true;
   }
 
   admitted(line: Line): void {

@@ -1,7 +1,7 @@
 import type { Snapshot } from '../../../coordinator/checkpoint/snapshot.js';
 import type { ShardPartial } from '../../../shared/partial.js';
 import type { CoordinatorLife } from './coordinator-life.js';
-import { patienceMs } from './limits.js';
+import { limits, patienceMs } from './limits.js';
 import type { ExpectedState, Reference } from './reference.js';
 import { exactText } from './reference-callbacks.js';
 import { manifest } from './tiny-job.js';
@@ -35,7 +35,13 @@ export class Invariants {
   /** After every event. */
   check(): void {
     const { life, clock } = this.#world;
-    if (life?.process.isAlive) this.#weights(life);
+    if (life?.process.isAlive) {
+      this.#weights(life);
+      const { silentMs } = life.traffic;
+      if (life.stage !== 'ended' && silentMs > limits.silenceMs + silenceSlackMs) {
+        throw new InvariantBroken('I5', `a worker has been silent for ${silentMs} ms and is not lost`);
+      }
+    }
     const idleMs = clock.nowMs() - this.#progressMs;
     if (idleMs > patienceMs) {
       throw new InvariantBroken(
@@ -59,24 +65,25 @@ export class Invariants {
       const slots = state.optimizer.slots().get(name);
       if (slots === undefined) continue;
       for (const slot of Object.values(slots)) {
-        this.#same(slot, expected.slots.subarray(at, at + slot.length), 'optimizer slots', state.iteration);
-        at += slot.length;
+        at = this.#same(slot, expected.slots, 'optimizer slots', state.iteration, at);
       }
     }
     if (at !== expected.slots.length)
       throw new InvariantBroken('I1', `${at} slots after step ${state.iteration}`);
   }
 
-  #same(values: Float32Array, expected: Uint32Array, what: string, step: number): void {
-    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-    for (let i = 0; i < expected.length; i++) {
-      if (bits[i] !== expected[i])
+  /** Compares with what is expected from index `from` on; gives where it ends. */
+  #same(values: Float32Array, expected: Uint32Array, what: string, step: number, from = 0): number {
+    const bits = bitsOf(values);
+    for (let i = 0; i < bits.length; i++) {
+      if (bits[i] !== expected[from + i])
         throw new InvariantBroken('I1', `other ${what} after step ${step}, at ${i}`);
     }
+    return from + bits.length;
   }
 
   /** The trainer is about to apply the sum of its next step. */
-  committing(life: CoordinatorLife, { sums }: ShardPartial): void {
+  committing(life: CoordinatorLife, { sums, gradient }: ShardPartial): void {
     const step = life.state.iteration;
     if (step >= this.#reference.steps) throw new InvariantBroken('I3', `step ${step} is beyond the end`);
     if (this.#committed.get(life) === step)
@@ -88,22 +95,26 @@ export class Invariants {
         `step ${step} has the samples ${sums[5]}, expected ${this.#reference.ledgers[step]}`,
       );
     }
+    // A sum that is not finite must not be committed, which is checked elsewhere.
+    if (gradient.every(Number.isFinite))
+      this.#same(gradient, this.#reference.gradients[step], 'sum of gradients before the update', step);
   }
 
   /** A step is committed, and its callbacks were called. */
   stepped(life: CoordinatorLife, step: number): void {
     if (step !== life.state.iteration)
       throw new InvariantBroken('I3', `step ${step} after ${life.state.iteration} updates`);
-    this.#callbacks(life, this.#reference.afterStep[step]);
+    // What the others count is the same until the end of the epoch.
+    this.#callbacks(life, this.#reference.afterStep[step], ['journal']);
   }
 
   epochEnded(life: CoordinatorLife, epoch: number): void {
     this.#callbacks(life, this.#reference.afterEpoch[epoch + 1]);
   }
 
-  #callbacks(life: CoordinatorLife, expected: ExpectedState): void {
+  #callbacks(life: CoordinatorLife, expected: ExpectedState, only: readonly string[] | null = null): void {
     for (const { name, saveState } of life.callbacks) {
-      const state = saveState?.();
+      const state = only === null || only.includes(name) ? saveState?.() : undefined;
       if (state === undefined) continue;
       this.#sameText(exactText(state.values, state.tensors), expected.callbacks[name], name, expected.step);
     }
@@ -139,8 +150,7 @@ export class Invariants {
     let at = 0;
     for (const { name } of manifest.weights) {
       for (const slot of Object.values(slots.get(name) ?? {})) {
-        this.#same(slot, expected.slots.subarray(at, at + slot.length), 'slots in the checkpoint', step);
-        at += slot.length;
+        at = this.#same(slot, expected.slots, 'slots in the checkpoint', step, at);
       }
     }
     if (at !== expected.slots.length || run.optimizer.iteration !== step) {
@@ -212,10 +222,24 @@ export class Invariants {
   }
 }
 
+/** Between two ticks, and the two that a worker's first heartbeat may take. */
+const silenceSlackMs = 2_000;
+
 /** Until then something has been said about what the run waits for. */
 const reasonWithinMs = 15_000;
 
+/** Views are made once for each array: the same few are looked at after every event. */
+const views = new WeakMap<Float32Array, Uint32Array>();
+
+function bitsOf(values: Float32Array): Uint32Array {
+  const known = views.get(values);
+  if (known !== undefined) return known;
+  const view = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  views.set(values, view);
+  return view;
+}
+
 function sameBits(values: Float32Array, expected: Uint32Array): boolean {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const bits = bitsOf(values);
   return expected.every((value, i) => bits[i] === value);
 }

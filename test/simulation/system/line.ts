@@ -57,6 +57,8 @@ export class Line {
   readonly directions: readonly [Direction, Direction];
   readonly options: LineOptions;
   isBroken = false;
+  /** Once it is authenticated. */
+  incarnation: number | null = null;
 
   constructor(options: LineOptions) {
     this.options = options;

@@ -7,7 +7,7 @@ export const plateau = { monitor: 'loss', factor: 0.5, patience: 1, minDelta: 0.
 export const stopping = {
   monitor: 'val_loss',
   patience: 1,
-  startFromEpoch: 3,
+  startFromEpoch: 2,
   restoreBestWeights: true,
 } as const;
 /** Of the journal's moving average of the weights. */
@@ -60,15 +60,15 @@ export class ReferenceCallbacks {
   endEpoch(
     epoch: number,
     logs: Readonly<Record<string, number>>,
-    validation: Readonly<Record<string, number>>,
+    validation: Readonly<Record<string, number>> | null,
     weights: Float32Array,
   ): void {
     const rate = this.learningRate ?? rates[this.#job.optimizer];
     const entries = {
       ...logs,
-      val_loss: validation.loss,
-      val_mae: validation.mae,
-      val_ledger: validation.ledger,
+      ...(validation === null
+        ? {}
+        : { val_loss: validation.loss, val_mae: validation.mae, val_ledger: validation.ledger }),
       learning_rate: rate,
     };
     const { loss } = logs;
@@ -79,7 +79,8 @@ export class ReferenceCallbacks {
       this.learningRate = rate * plateau.factor;
       this.#plateau.wait = 0;
     }
-    if (this.#job.stopsEarly && epoch >= stopping.startFromEpoch) this.#stop(epoch, validation.loss, weights);
+    if (this.#job.stopsEarly && validation !== null && epoch >= stopping.startFromEpoch)
+      this.#stop(epoch, validation.loss, weights);
     this.#history.epoch.push(epoch);
     for (const [name, value] of Object.entries(entries)) {
       this.#history.history[name] = [...(this.#history.history[name] ?? []), value];

@@ -13,6 +13,7 @@ import {
   rowOf,
   type TinyJob,
   units,
+  validatedEpochs,
 } from './tiny-job.js';
 
 /** Where an undisturbed run stands after a step, to the bit. */
@@ -41,10 +42,9 @@ export interface Reference {
   readonly afterEpoch: readonly ExpectedState[];
   /** Step t trains on the rows of `ledgers[t]`: Σ 2^row. */
   readonly ledgers: readonly number[];
-  /** Shards that hold samples, of step t. */
-  readonly present: readonly number[];
+  /** What the shards of step t add up to, before clipping. */
+  readonly gradients: readonly Uint32Array[];
   readonly steps: number;
-  readonly validationShards: number;
   readonly finalWeights: Uint32Array;
 }
 
@@ -53,7 +53,7 @@ export interface Reference {
  * function: no messages, no rounds, no state machines, and its own sums, update rules and callbacks.
  */
 export function referenceOf(job: TinyJob): Reference {
-  const { shards, batchSize, optimizer } = job;
+  const { batchSize, optimizer } = job;
   const weights = initialWeights(job);
   const slotsPerVariable = optimizer === 'adam' ? 2 : 1;
   const first = new Float32Array(manifest.trainableSize);
@@ -62,7 +62,7 @@ export function referenceOf(job: TinyJob): Reference {
   const afterStep: ExpectedState[] = [];
   const afterEpoch: ExpectedState[] = [];
   const ledgers: number[] = [];
-  const present: number[] = [];
+  const gradients: Uint32Array[] = [];
   let step = 0;
   let totals: number[] = new Array<number>(9).fill(0);
   const state = (epoch: number, batch: number, consumed: number): ExpectedState => ({
@@ -85,7 +85,7 @@ export function referenceOf(job: TinyJob): Reference {
       const rows = order.slice(from, from + batchSize);
       const sum = shardBatch(job, weights, 'train', step, rows);
       ledgers.push(sum.sums[5]);
-      present.push(Math.ceil(rows.length / Math.ceil(batchSize / shards)));
+      gradients.push(new Uint32Array(sum.gradient.slice().buffer));
       const loss = sum.sums[0] + sum.sums[1] / sum.sums[2];
       update(job, weights, first, second, sum, callbacks.learningRate ?? rates[optimizer], step);
       step += 1;
@@ -97,24 +97,19 @@ export function referenceOf(job: TinyJob): Reference {
       callbacks.endBatch(totals[1] / totals[0], weights);
       afterStep.push(state(epoch, batch + 1, from + rows.length));
     }
-    callbacks.endEpoch(epoch, logsOf(totals), logsOf(evaluate(job, weights)), weights);
+    const validation = validatedEpochs.includes(epoch + 1) ? logsOf(evaluate(job, weights)) : null;
+    callbacks.endEpoch(epoch, logsOf(totals), validation, weights);
     totals = new Array<number>(9).fill(0);
     afterEpoch.push(state(epoch + 1, 0, 0));
   }
   const best = callbacks.bestWeights;
-  const rowsPerShard = Math.ceil(batchSize / shards);
-  let validationShards = 0;
-  for (let row = 0; row < job.validationRows; row += batchSize) {
-    validationShards += Math.ceil(Math.min(batchSize, job.validationRows - row) / rowsPerShard);
-  }
   return {
     job,
     afterStep,
     afterEpoch,
     ledgers,
-    present,
+    gradients,
     steps: step,
-    validationShards,
     finalWeights: new Uint32Array((best ?? weights).slice().buffer),
   };
 }

@@ -138,6 +138,7 @@ function repeat(injector: FaultInjector, fault: Fault, line: Line): boolean {
   const { lastPartial } = injector.world;
   if (lastPartial === null) return false;
   injector.took(fault);
+  injector.world.echo.isOn = true;
   const { payload } = lastPartial;
   const { message, ...envelope } = lastPartial.body;
   const { round, lo, hi } = message;

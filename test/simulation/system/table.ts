@@ -17,6 +17,17 @@ export class EffectTable {
     return this.#counts.get(`${kind}/${phase}`) ?? 0;
   }
 
+  /** By `kind/phase`, to be sent between processes. */
+  entries(): [cell: string, count: number][] {
+    return [...this.#counts];
+  }
+
+  static of(entries: Iterable<readonly [cell: string, count: number]>): EffectTable {
+    const table = new EffectTable();
+    for (const [cell, count] of entries) table.#counts.set(cell, count);
+    return table;
+  }
+
   get total(): number {
     return [...this.#counts.values()].reduce((sum, count) => sum + count, 0);
   }

@@ -36,7 +36,8 @@ export function shardOf(
     }
   }
   const moments = momentsOf(hidden, rows);
-  const gradient = new Float32Array(isTraining ? manifest.trainableSize : 0);
+  // A unit that no row reaches gives -0, which an absent shard must not turn into +0.
+  const gradient = new Float32Array(isTraining ? manifest.trainableSize : 0).fill(-0);
   const sums = new Float64Array(7);
   if (shard === 0) regularise(weights, gradient, sums, isTraining);
   const random = new Random(deriveSeed(seed, 'layer', step, shard));

@@ -9,6 +9,12 @@ interface Message {
   readonly hi?: number;
 }
 
+interface Envelope {
+  readonly term: number;
+  readonly incarnation: number;
+  readonly message?: Message;
+}
+
 /** One shard of one round. */
 interface ShardRecord {
   /** Lines on which it is outstanding, with the time of the order. */
@@ -25,6 +31,7 @@ interface ShardRecord {
 export class Traffic {
   /** The most often that one shard was outstanding on a line that was lost. */
   mostLosses = 0;
+  readonly #term: number;
   readonly #nowMs: () => number;
   /** A holder that takes longer may be doubled. */
   readonly #patienceMs: number;
@@ -34,10 +41,13 @@ export class Traffic {
   readonly #shards = new Map<string, ShardRecord>();
   /** Partials that were sent on a line and have not arrived. */
   readonly #underWay = new Map<Line, number>();
+  /** When something came last on each open line. */
+  readonly #heardMs = new Map<Line, number>();
   #computed = 0;
   #ordered = 0;
 
-  constructor(options: { nowMs: () => number; patienceMs: number; mayDoubt: () => boolean }) {
+  constructor(options: { term: number; nowMs: () => number; patienceMs: number; mayDoubt: () => boolean }) {
+    this.#term = options.term;
     this.#nowMs = options.nowMs;
     this.#patienceMs = options.patienceMs;
     this.#mayDoubt = options.mayDoubt;
@@ -55,8 +65,10 @@ export class Traffic {
   }
 
   frame(line: Line, from: 0 | 1, body: unknown, moment: 'sent' | 'arrived'): void {
-    const { message } = body as { message?: Message };
-    if (message === undefined) return;
+    const { message, term, incarnation } = body as Envelope;
+    // What is not of this connection has no effect; that it has none is seen in everything else.
+    if (message === undefined || term !== this.#term || incarnation !== line.incarnation) return;
+    if (from === 1 && moment === 'arrived') this.hears(line);
     if (from === 0 && message.type === 'compute' && moment === 'sent') this.#order(line, message);
     if (from === 1 && message.type === 'goodbye' && moment === 'arrived') this.lost(line);
     if (from === 1 && message.type === 'partial') {
@@ -65,9 +77,22 @@ export class Traffic {
     }
   }
 
+  /** Something has come on a line that is open. */
+  hears(line: Line): void {
+    this.#heardMs.set(line, this.#nowMs());
+  }
+
+  /** How long the open line has been silent that has been silent for longest. */
+  get silentMs(): number {
+    let silentMs = 0;
+    for (const heardMs of this.#heardMs.values()) silentMs = Math.max(silentMs, this.#nowMs() - heardMs);
+    return silentMs;
+  }
+
   /** The coordinator's end of a line has closed: what was ordered on it is to be computed by others. */
   lost(line: Line): void {
     this.#underWay.delete(line);
+    this.#heardMs.delete(line);
     for (const record of this.#shards.values()) {
       if (!record.holders.delete(line)) continue;
       record.losses += 1;

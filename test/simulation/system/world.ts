@@ -8,6 +8,7 @@ import { Random } from '../../../shared/random.js';
 import { VirtualClock } from '../virtual-clock.js';
 import { CoordinatorLife } from './coordinator-life.js';
 import { openDoor } from './door.js';
+import { Echo } from './echo.js';
 import type { Phase } from './faults.js';
 import { FaultInjector } from './inject.js';
 import { InvariantBroken, Invariants } from './invariants.js';
@@ -30,7 +31,7 @@ export interface WorldOptions {
   readonly onTrace: ((line: string) => void) | null;
 }
 
-/** Everything a run consists of, in one place: its clock, network, disk, processes, and what befalls them. */
+/** Everything a run consists of, and what befalls it. */
 export class World {
   readonly clock = new VirtualClock();
   readonly disk = new MemoryDisk();
@@ -50,14 +51,13 @@ export class World {
   life: CoordinatorLife | null = null;
   /** The last reason for waiting that was told since something went on. */
   reason: string | null = null;
-  /** What a worker sent last, to be sent again. */
+  readonly echo = new Echo();
   lastPartial: { readonly body: SentPartial; readonly payload: Uint8Array } | null = null;
   isOver = false;
   /** Commits so far, those included that a crash undid. */
   steps = 0;
   readonly #options: WorldOptions;
   #term = 0;
-  #admitted = 0;
   /** Who holds the run folder. */
   #owner: CoordinatorLife | null = null;
   #failure: Error | null = null;
@@ -113,13 +113,13 @@ export class World {
     this.trace(life.process.name, () => 'starts');
     life.process.onDeath(() => this.trace(life.process.name, () => 'is dead'));
     life.run().then(
-      (outcome) => this.#guard(() => this.#ended(life, outcome)),
-      (error) => this.#guard(() => this.#failed(life, error)),
+      (outcome) => this.guard(() => this.#ended(life, outcome)),
+      (error) => this.guard(() => this.#failed(life, error)),
     );
     return true;
   }
 
-  #guard(work: () => void): void {
+  guard(work: () => void): void {
     try {
       work();
     } catch (error) {
@@ -127,7 +127,7 @@ export class World {
     }
   }
 
-  /** Kills the coordinator; it is started again some time later. */
+  /** The coordinator is started again some time later. */
   crash(): void {
     const { life } = this;
     life?.process.kill();
@@ -161,20 +161,19 @@ export class World {
       latencyMs: () => this.latencyMs(),
       encodes,
       onFrame: (at, from, body, payload, moment) => {
-        this.#guard(() => life.traffic.frame(at, from, body, moment));
+        this.guard(() => life.traffic.frame(at, from, body, moment));
         if (moment === 'sent' && from === 1 && isPartial(body)) {
           this.lastPartial = { body, payload: payload() };
+          this.echo.record(this.lastPartial);
         }
+        if (moment === 'arrived' && from === 0) this.echo.answer(at, body);
       },
       onEnd: (at, end) => {
         if (end === 0) life.traffic.lost(at);
       },
     });
     this.clock.after(this.latencyMs(), () => {
-      life.process.enter(() => {
-        this.#admitted += 1;
-        openDoor(this, life, line, this.#admitted);
-      });
+      life.process.enter(() => openDoor(this, life, line, life.admitted++));
     });
     return line;
   }
@@ -190,6 +189,8 @@ export class World {
   }
 
   admitted(line: Line, worker: number): void {
+    line.incarnation = worker;
+    this.life?.traffic.hears(line);
     this.trace('coordinator', () => `lets ${line.options.names[1]} in as worker ${worker}`);
     this.faults.admitted(line);
   }
@@ -204,7 +205,6 @@ export class World {
     if (passedOver > 0) this.faults.passedOver();
   }
 
-  /** One that takes the place of a worker that is gone. */
   replace(afterMs: number): void {
     this.clock.after(afterMs, () => {
       if (!this.isOver) this.join();
@@ -213,23 +213,25 @@ export class World {
 
   beginShard(worker: SimulatedWorker, kind: string, { step, shard }: ShardTask): void {
     this.trace(worker.process.name, () => `computes shard ${shard} of ${kind} step ${step}`);
-    this.#guard(() => worker.traffic?.computes());
+    this.guard(() => worker.traffic?.computes());
     this.faults.shardBegins(worker, kind, step, shard);
   }
 
-  /** Events of a coordinator that is alive. */
   heard(life: CoordinatorLife, event: RunEvent): void {
     switch (event.type) {
       case 'step':
         this.steps += 1;
         this.#progress();
-        this.#guard(() => {
+        this.guard(() => {
           this.invariants.stepped(life, event.step);
         });
         return this.trace(life.process.name, () => `committed step ${event.step}, loss ${event.logs.loss}`);
       case 'epoch-end':
         this.#progress();
-        return this.#guard(() => this.invariants.epochEnded(life, event.epoch));
+        return this.guard(() => this.invariants.epochEnded(life, event.epoch));
+      case 'warning':
+        this.faults.warned(event.message);
+        return this.trace(life.process.name, () => event.message);
       case 'waiting':
         this.reason = event.reason;
         return this.trace(life.process.name, () => event.reason);
@@ -261,7 +263,6 @@ export class World {
     return this.life?.isWriting === true;
   }
 
-  /** Steps that the present coordinator has committed. */
   get committed(): number {
     return this.life?.state.iteration ?? 0;
   }
@@ -289,7 +290,9 @@ export class World {
   #failed(life: CoordinatorLife, error: unknown): void {
     if (!life.process.isAlive) return;
     this.trace(life.process.name, () => `failed: ${messageOf(error)}`);
-    if (!(error instanceof LockstepError) || !this.faults.explain(error)) throw error;
+    if (!(error instanceof LockstepError)) throw error;
+    if (!this.faults.explain(error))
+      throw new InvariantBroken('I5', `it stopped for no fault: ${error.message}`);
     life.process.kill();
     this.#restart();
   }
