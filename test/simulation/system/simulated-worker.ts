@@ -83,6 +83,8 @@ export class SimulatedWorker {
         silenceMs,
         write: (text) => this.#world.trace(name, () => text),
       });
+      // Sent away by a coordinator that ends; whoever starts that again starts workers, too.
+      if (!this.#departure.signal.aborted) this.#world.replace(500);
     } catch (error) {
       if (!this.process.isAlive) return;
       this.#world.trace(name, () => messageOf(error));
