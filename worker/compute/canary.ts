@@ -83,7 +83,7 @@ export function canaryData(
  * @throws LockstepError NOT_DETERMINISTIC if the two computations differ in a bit
  */
 export async function computeCanary(
-  program: ShardProgram,
+  program: Pick<ShardProgram, 'setWeights' | 'train'>,
   { weights, data, rows }: { weights: Float32Array; data: () => ShardData; rows: number },
   clock: Clock,
 ): Promise<Canary | null> {

@@ -37,7 +37,8 @@ export interface BuiltProgram {
   readonly canary?: (rows: number, clock: Clock) => Promise<Canary | null>;
 }
 
-class EagerProgram implements ShardProgram {
+/** Runs a step op by op. */
+export class EagerProgram implements ShardProgram {
   readonly #step: ShardStep;
 
   constructor(step: ShardStep) {

@@ -23,10 +23,13 @@ export interface FedValue {
   readonly data: TensorData;
 }
 
-/** Makes the tensor of a fed value. */
-export type Feeder = (source: FedSource, value: FedValue) => tf.Tensor;
+/** Makes the tensor of a fed value; who does not need the value does not ask for it. */
+export type Feeder = (source: FedSource, value: () => FedValue) => tf.Tensor;
 
-const upload: Feeder = (_, { data, shape, dtype }) => tf.tensor(data, [...shape], dtype);
+const upload: Feeder = (_, value) => {
+  const { data, shape, dtype } = value();
+  return tf.tensor(data, [...shape], dtype);
+};
 
 let feeder: Feeder = upload;
 

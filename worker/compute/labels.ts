@@ -35,7 +35,7 @@ export class Labels {
     let tensor = this.#tensors.get(form);
     if (tensor === undefined) {
       const source = { kind: 'labels', output: this.#output.index, form } as const;
-      tensor = tf.keep(fed(source, this.valueOf(form)));
+      tensor = tf.keep(fed(source, () => this.valueOf(form)));
       this.#tensors.set(form, tensor);
     }
     return tensor;

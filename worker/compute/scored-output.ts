@@ -57,18 +57,21 @@ export class ScoredOutput {
     const { shape, size } = this.losses;
     const elementsPerRow = size / shape[0];
     const output = this.#index;
-    const factor = fed(
-      { kind: 'share', output, elementsPerRow },
+    const factor = fed({ kind: 'share', output, elementsPerRow }, () =>
       lossShare(this.#output.lossWeight, batchRows, elementsPerRow),
     );
     return tf.mul(tf.sum(this.#weighted(this.losses)), factor);
   }
 
   #weighted(losses: tf.Tensor): tf.Tensor {
-    if (this.#weights === null) return losses;
+    const weights = this.#weights;
+    if (weights === null) return losses;
     const { rank, shape } = losses;
     const source = { kind: 'sampleWeights', output: this.#index, rank } as const;
-    return tf.mul(losses, fed(source, weightsFor(this.#weights, shape, this.#output.name)));
+    return tf.mul(
+      losses,
+      fed(source, () => weightsFor(weights, shape, this.#output.name)),
+    );
   }
 
   /** What is read for a metric: its per-sample values, or else the predictions. */

@@ -137,7 +137,7 @@ export class ShardStep {
   }
 
   #inputs(x: readonly HostTensor[]): tf.Tensor[] {
-    return inputValues(this.model, x).map((value, input) => fed({ kind: 'x', input }, value));
+    return inputValues(this.model, x).map((value, input) => fed({ kind: 'x', input }, () => value));
   }
 
   /** One tensor per output. */

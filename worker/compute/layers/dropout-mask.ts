@@ -13,7 +13,7 @@ const draws = new Uint32Array(2048);
  */
 export function drawMask(shape: readonly number[], rate: number, layerSeed: number | null): tf.Tensor {
   const source = { kind: 'mask', shape, rate, layerSeed } as const;
-  return fed(source, maskValue(source, Math.random));
+  return fed(source, () => maskValue(source, Math.random));
 }
 
 /** The next mask of the shard's generator, from which it draws one number. */

@@ -1,0 +1,71 @@
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { ShardPartial } from '../../shared/partial.js';
+import type { ProgramSpec } from '../../shared/program.js';
+import { createCompiledProgram } from '../../worker/compute/compiled/compiled-program.js';
+import { createEagerProgram } from '../../worker/compute/eager-program.js';
+import { type ZooModel, zoo } from './compiled-zoo.js';
+import { largestDifference, randomizeWeights, runBatch, specOf } from './eager-fixture.js';
+
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+});
+
+const norm = (values: ArrayLike<number>): number => Math.hypot(...Array.from(values));
+
+/** The largest difference, relative to the norm of what is expected. */
+const relativeError = (actual: ArrayLike<number>, expected: ArrayLike<number>): number =>
+  largestDifference(actual, expected) / (norm(expected) || 1);
+
+function specOfZoo(model: tf.LayersModel, { losses, metrics = [] }: ZooModel): ProgramSpec {
+  const outputs = losses.map((loss, index) => ({ name: `output${index}`, loss, lossWeight: 1 - index / 4 }));
+  return specOf(model, {
+    outputs,
+    metrics: metrics.map((name) => ({
+      output: 0,
+      metric: { kind: 'builtin', name, params: {} },
+      weighted: false,
+      label: name,
+    })),
+  });
+}
+
+function expectSamePartial(actual: ShardPartial, expected: ShardPartial): void {
+  expect(relativeError(actual.gradient, expected.gradient)).toBeLessThan(2e-6);
+  expect(relativeError(actual.sums, expected.sums)).toBeLessThan(2e-6);
+  expect(actual.moments.length).toBe(expected.moments.length);
+  actual.moments.forEach(({ batchNorm, count, mean, m2 }, i) => {
+    expect([batchNorm, count]).toEqual([expected.moments[i].batchNorm, expected.moments[i].count]);
+    expect(relativeError(mean, expected.moments[i].mean)).toBeLessThan(1e-5);
+    expect(relativeError(m2, expected.moments[i].m2)).toBeLessThan(1e-5);
+  });
+  expect(actual.scores.length).toBe(expected.scores.length);
+  actual.scores.forEach((list, i) => {
+    expect(relativeError(list, expected.scores[i])).toBeLessThan(1e-6);
+  });
+}
+
+describe('the compiled program', () => {
+  for (const [name, entry] of Object.entries(zoo)) {
+    it(`computes the shards of ${name} as the cpu backend does op by op`, async () => {
+      const model = entry.build();
+      const weights = randomizeWeights(model, 3);
+      const spec = specOfZoo(model, entry);
+      const { program: eager } = await createEagerProgram(spec, new Map());
+      const { program: compiled } = await createCompiledProgram(spec, new Map(), 1);
+      eager.setWeights(weights);
+      compiled.setWeights(weights);
+      const trained = await runBatch(eager, 'train', entry.batch, 2, 3);
+      expect(norm(trained.gradient)).toBeGreaterThan(0.01);
+      expectSamePartial(await runBatch(compiled, 'train', entry.batch, 2, 3), trained);
+      const evaluated = await runBatch(eager, 'evaluate', entry.batch, 2);
+      expectSamePartial(await runBatch(compiled, 'evaluate', entry.batch, 2), evaluated);
+      const predicted = await eager.predict(entry.batch.x);
+      (await compiled.predict(entry.batch.x)).forEach(({ shape, dtype, data }, i) => {
+        expect([shape, dtype]).toEqual([predicted[i].shape, predicted[i].dtype]);
+        expect(relativeError(data, predicted[i].data)).toBeLessThan(1e-6);
+      });
+      compiled.dispose();
+    });
+  }
+});

@@ -1,0 +1,122 @@
+import { invariant } from '../../../../shared/errors.js';
+import { sizeOf } from '../../../../shared/tensors.js';
+import type { KernelCall, Value } from '../graph.js';
+import { type Lowering, planesShape } from '../lowering.js';
+import { CompileRefusal } from '../refusal.js';
+import { type KernelMapping, type KernelTable, oneOf } from './kernel.js';
+import { poolingWindow, transposedAttributes, type Window, windowAttributes } from './window.js';
+
+/*
+ * 2-D pooling and its gradients, in planes. ONNX operator set 18. The gradient of a maximum goes to where MaxPool
+ * found it, the first of equals, as on TensorFlow.js's cpu backend: by MaxUnpool if windows do not overlap, else by
+ * a ScatterElements that adds.
+ */
+
+/** MaxPool with the places of the maxima, once for the forward and the backward pass: [values, places]. */
+function maxima(x: Value, window: Window, lowering: Lowering): [string, string] {
+  const image = lowering.full(x, 'planes');
+  const attributes = windowAttributes(window);
+  let places = '';
+  const values = lowering.once(`${image} maxima ${JSON.stringify(attributes)}`, () => {
+    const [found, where] = lowering.onnx.ops('MaxPool', [image], 2, attributes);
+    places = where;
+    return found;
+  });
+  return [values, lowering.once(`${values} places`, () => places)];
+}
+
+const needsPlaces = (x: Value, lowering: Lowering): boolean =>
+  lowering.consumersOf(x).some(({ kernel, inputs }) => kernel === 'MaxPoolGrad' && inputs.input === x);
+
+const maxPool: KernelMapping = {
+  infer: ({ x }, attributes) => oneOf(poolingWindow(x.shape, attributes).outShape, x.dtype),
+  emit: ({ inputs: { x }, attributes, outputs: [output] }, lowering) => {
+    const window = poolingWindow(x.shape, attributes);
+    const name = needsPlaces(x, lowering)
+      ? maxima(x, window, lowering)[0]
+      : lowering.onnx.op('MaxPool', [lowering.full(x, 'planes')], windowAttributes(window));
+    lowering.set(output, name, { layout: 'planes' });
+  },
+};
+
+/** Whether no pixel is in two windows, and none lies outside of the image. */
+function tiles(window: Window): boolean {
+  const { filterHeight, filterWidth, strideHeight, strideWidth, padInfo } = window;
+  const { top, left, bottom, right } = padInfo;
+  return filterHeight <= strideHeight && filterWidth <= strideWidth && top + left + bottom + right === 0;
+}
+
+const maxPoolGrad: KernelMapping = {
+  infer: ({ input }) => oneOf(input.shape, input.dtype),
+  emit: ({ inputs: { dy, input }, attributes, outputs: [output] }, lowering) => {
+    const { onnx } = lowering;
+    const window = poolingWindow(input.shape, attributes);
+    const [, places] = maxima(input, window, lowering);
+    const slope = lowering.full(dy, 'planes');
+    const shape = planesShape(output.shape);
+    if (tiles(window)) {
+      const { kernel_shape, strides } = windowAttributes(window);
+      const inputs = [slope, places, onnx.integers(shape)];
+      const name = onnx.op('MaxUnpool', inputs, { kernel_shape, strides });
+      return lowering.set(output, name, { layout: 'planes' });
+    }
+    const zeros = onnx.op('Expand', [onnx.scalar(0), onnx.integers([sizeOf(shape)])]);
+    const flat = [places, slope].map((name) => lowering.reshape(name, [-1]));
+    const added = onnx.op('ScatterElements', [zeros, ...flat], { axis: 0, reduction: 'add' });
+    lowering.set(output, lowering.reshape(added, shape), { layout: 'planes' });
+  },
+};
+
+const coversImage = (window: Window): boolean =>
+  window.outHeight * window.outWidth === 1 &&
+  window.filterHeight === window.inHeight &&
+  window.filterWidth === window.inWidth;
+
+function emitAverage({ inputs: { x }, attributes, outputs: [output] }: KernelCall, lowering: Lowering): void {
+  const { onnx } = lowering;
+  const window = poolingWindow(x.shape, attributes);
+  if (coversImage(window) && !lowering.inPlanes(x)) {
+    const name = onnx.op('ReduceMean', [lowering.full(x), onnx.integers([1, 2])], { keepdims: 1 });
+    return lowering.set(output, name);
+  }
+  const image = lowering.full(x, 'planes');
+  const { dilations: _, ...moving } = windowAttributes(window);
+  const name = coversImage(window)
+    ? onnx.op('GlobalAveragePool', [image])
+    : onnx.op('AveragePool', [image], { ...moving, count_include_pad: 0 });
+  lowering.set(output, name, { layout: 'planes' });
+}
+
+const avgPoolGrad: KernelMapping = {
+  infer: ({ input }, attributes) => {
+    const { top, left, bottom, right } = poolingWindow(input.shape, attributes).padInfo;
+    // TensorFlow divides by the pixels inside of the image, TensorFlow.js's own kernels by the window's: which one?
+    if (top + left + bottom + right > 0) throw new CompileRefusal('average pooling with padding', {});
+    return oneOf(input.shape, input.dtype);
+  },
+  emit: ({ inputs: { dy }, attributes, outputs: [output] }, lowering) => {
+    const { onnx } = lowering;
+    const window = poolingWindow(output.shape, attributes);
+    const { outHeight, outWidth, filterHeight, filterWidth, inChannels } = window;
+    invariant(dy.shape[1] === outHeight && dy.shape[2] === outWidth, 'a gradient of another window');
+    const count = onnx.scalar(filterHeight * filterWidth);
+    const shares = onnx.op('Div', [lowering.full(dy, 'planes'), count]);
+    const ones = onnx.op('Expand', [
+      onnx.scalar(1),
+      onnx.integers([inChannels, 1, filterHeight, filterWidth]),
+    ]);
+    const attributesOfSpread = { ...transposedAttributes(window), group: inChannels };
+    const name = onnx.op('ConvTranspose', [shares, ones], attributesOfSpread);
+    lowering.set(output, name, { layout: 'planes' });
+  },
+};
+
+export const poolingKernels: KernelTable = {
+  MaxPool: maxPool,
+  MaxPoolGrad: maxPoolGrad,
+  AvgPool: {
+    infer: ({ x }, attributes) => oneOf(poolingWindow(x.shape, attributes).outShape, x.dtype),
+    emit: emitAverage,
+  },
+  AvgPoolGrad: avgPoolGrad,
+};
