@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { choiceOf, fractionOf, integerOf } from './values.js';
 
 /** The choices of `--backend`, as the trainer knows them. */
-export const backends = ['auto', 'tensorflow', 'wasm', 'cpu'] as const;
+export const backends = ['auto', 'tensorflow', 'onnx', 'wasm', 'cpu'] as const;
 export type Backend = (typeof backends)[number];
 
 export const maxShards = 65_536;

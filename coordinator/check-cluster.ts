@@ -25,7 +25,7 @@ const listenOptions: Readonly<Record<keyof ListenClusterOptions, true>> = {
   allowedOrigins: true,
   joinTimeoutMs: true,
 };
-const backends = ['auto', 'tensorflow', 'wasm', 'cpu'];
+const backends = ['auto', 'tensorflow', 'onnx', 'wasm', 'cpu'];
 
 /** @throws LockstepError BAD_OPTION for an option of `Cluster.local` that does not exist or cannot be used */
 export function checkLocalOptions(options: LocalOptions): void {

@@ -32,7 +32,7 @@ export type { ClusterAccess } from './cluster-access.js';
 
 export interface ClusterOptions {
   /** Default `auto`: the first that works of `tensorflow`, `wasm`, `cpu`. */
-  readonly backend?: 'auto' | 'tensorflow' | 'wasm' | 'cpu';
+  readonly backend?: 'auto' | 'tensorflow' | 'onnx' | 'wasm' | 'cpu';
   /** Compute threads of each worker. Part of what bits depend on; default 1. */
   readonly threadsPerWorker?: number;
   /**

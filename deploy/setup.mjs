@@ -37,6 +37,8 @@ if (major < 20 || (major === 20 && minor < 15)) {
 // npm writes this file last, so it is missing after an install that was cut off.
 if (writtenMs('node_modules/.package-lock.json') < writtenMs('package-lock.json')) {
   console.log('Installing packages (npm ci) …');
+  // Its install script would fetch CUDA's libraries, some hundred megabytes that nothing here uses.
+  process.env.ONNXRUNTIME_NODE_INSTALL ??= 'skip';
   const { ok } = await runNpm(['ci', '--loglevel=error'], { cwd: root });
   if (!ok)
     stop('npm ci failed.', 'Read what npm says above; with the network back, run the same command again.');

@@ -8,9 +8,9 @@ const text = z.string().max(1_000);
  * travels and prints as it is. Fields that cannot matter for a backend are null there.
  */
 export const fingerprintSchema = z.strictObject({
-  backend: z.enum(['tensorflow', 'wasm', 'cpu']),
-  /** How the model is executed. */
-  program: z.literal('eager'),
+  backend: z.enum(['tensorflow', 'onnx', 'wasm', 'cpu']),
+  /** How the model is executed: op by op, or as a graph written by this version of the emitter. */
+  program: z.union([z.literal('eager'), z.templateLiteral(['compiled@', z.int()])]),
   lockstep: text,
   tfjs: text,
   /** Name and version of the package that brings the kernels, e.g. `@tensorflow/tfjs-node@4.22.0`. */

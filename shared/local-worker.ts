@@ -4,7 +4,7 @@ import { z } from 'zod';
 export const localWorkerConfig = z.strictObject({
   url: z.string(),
   token: z.string(),
-  backend: z.enum(['auto', 'tensorflow', 'wasm', 'cpu']),
+  backend: z.enum(['auto', 'tensorflow', 'onnx', 'wasm', 'cpu']),
   /** The job file of the run, if it has code of its own: on one machine it is the same file. */
   job: z.string().nullable(),
   /** Whether it lets its parent disturb it, as a fault plan says. */

@@ -40,7 +40,7 @@ const setup = z.strictObject({
   program: programSpec,
   /** The worker's model, built from the topology, must give the same manifest. */
   manifestHash: sha256,
-  backend: z.enum(['auto', 'tensorflow', 'wasm', 'cpu']),
+  backend: z.enum(['auto', 'tensorflow', 'onnx', 'wasm', 'cpu']),
   /** Compute threads. */
   threads: z.int().positive().max(1_024),
   /** Of the job file, where the program refers to functions of it: the worker's own copy must have this hash. */

@@ -14,6 +14,7 @@ const tiny = {
 const cases = [
   { backend: 'cpu', ...tiny },
   { backend: 'wasm', ...full },
+  { backend: 'onnx', ...full },
   ...(tensorflowSupported
     ? [{ backend: 'tensorflow', ...full, environment: { LOCKSTEP_TFJS_NODE: tensorflowFolder() } }]
     : []),

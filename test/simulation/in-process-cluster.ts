@@ -14,6 +14,8 @@ import { ShuffledDelivery } from './shuffled-delivery.js';
 
 export interface InProcessClusterOptions {
   readonly workers: number;
+  /** What the workers compute on; `cpu` unless it says otherwise. */
+  readonly backend?: 'cpu' | 'onnx';
   /** Decides which parcel arrives next and who computes next. */
   readonly seed?: number;
   readonly limits?: Partial<RunLimits>;
@@ -33,7 +35,7 @@ export class InProcessCluster {
   readonly #options: InProcessClusterOptions;
 
   constructor(options: InProcessClusterOptions) {
-    const { seed = 0, workers, limits } = options;
+    const { seed = 0, workers, limits, backend = 'cpu' } = options;
     this.#options = options;
     this.#delivery = new ShuffledDelivery(deriveSeed(seed, 'test', 0));
     this.#thread = new SharedThread(deriveSeed(seed, 'test', 1));
@@ -54,7 +56,7 @@ export class InProcessCluster {
       workers,
       joinTimeoutMs: 10_000,
       faults: null,
-      options: { backend: 'cpu' },
+      options: { backend },
       emit,
       subscribe(listener) {
         listeners.add(listener);

@@ -3,6 +3,8 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import type { Fingerprint } from '../../shared/fingerprint.js';
+import { emitterVersion } from '../compute/compiled/emitter-version.js';
+import { runtimePackage } from '../compute/compiled/onnx/runtime-package.js';
 import { determinismFlags } from './environment.js';
 import type { Tensorflow } from './tensorflow.js';
 
@@ -47,6 +49,22 @@ export async function wasmFingerprint(threads: number): Promise<Fingerprint> {
     kernels: `@tensorflow/tfjs-backend-wasm@${versionOf('@tensorflow/tfjs-backend-wasm')}`,
     instructionSet: simd ? 'simd128' : null,
     threads,
+  };
+}
+
+/** What a compiled step's bits depend on. @param threads the threads that its sessions compute with */
+export function onnxFingerprint(threads: number): Fingerprint {
+  return {
+    ...ofEveryBackend(),
+    backend: 'onnx',
+    program: `compiled@${emitterVersion}`,
+    kernels: `${runtimePackage.name}@${runtimePackage.version}`,
+    libtensorflow: null,
+    cpuModel: os.cpus()[0]?.model.trim() || null,
+    instructionSet: vectorExtensions(),
+    device: null,
+    threads,
+    flags: null,
   };
 }
 

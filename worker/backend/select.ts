@@ -1,13 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { InvariantError, LockstepError, messageOf } from '../../shared/errors.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
-import { cpuFingerprint, tensorflowFingerprint, wasmFingerprint } from './fingerprint.js';
+import { cpuFingerprint, onnxFingerprint, tensorflowFingerprint, wasmFingerprint } from './fingerprint.js';
 import { selfTest } from './self-test.js';
 import { loadTensorflow } from './tensorflow.js';
 
 /** In the order in which `auto` tries them: the fastest first. */
 export const backendNames = ['tensorflow', 'wasm', 'cpu'] as const;
-export type BackendName = (typeof backendNames)[number];
+/** `onnx`, which compiles the step, has to be asked for. */
+export type BackendName = (typeof backendNames)[number] | 'onnx';
 
 export interface BackendRequest {
   readonly backend: BackendName | 'auto';
@@ -28,7 +29,7 @@ export interface LoadedBackend {
   readonly skipped: readonly SkippedBackend[];
 }
 
-/** Makes a backend current and says what its bits depend on. Keys in the order of `backendNames`. */
+/** Makes a backend current and says what its bits depend on. */
 const loaders: Readonly<Record<BackendName, (threads: number) => Promise<Fingerprint>>> = {
   tensorflow: async (threads) => tensorflowFingerprint(await loadTensorflow(threads), threads),
   wasm: async () => {
@@ -36,6 +37,14 @@ const loaders: Readonly<Record<BackendName, (threads: number) => Promise<Fingerp
     await loadWasmBackend();
     // Node runs the module without shared memory, so it has one thread.
     return wasmFingerprint(1);
+  },
+  onnx: async (threads) => {
+    const { loadOnnx } = await import('./onnx.js');
+    const failure = await loadOnnx(threads);
+    if (failure === null) return onnxFingerprint(threads);
+    throw new LockstepError('BACKEND_UNAVAILABLE', `ONNX Runtime does not work here: ${failure}`, {
+      hint: 'Choose another backend with --backend, or leave the choice to auto.',
+    });
   },
   cpu: async () => {
     await tf.setBackend('cpu');

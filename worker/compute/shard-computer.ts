@@ -12,7 +12,8 @@ import { type BackendRequest, loadBackend } from '../backend/select.js';
 import type { FromThread, ToThread } from '../thread-messages.js';
 import { ThreadSignals } from '../thread-signals.js';
 import type { Canary } from './canary.js';
-import { type BuiltProgram, createEagerProgram } from './eager-program.js';
+import { createProgram } from './create-program.js';
+import type { BuiltProgram } from './eager-program.js';
 import { gradientDigests } from './gradient-digests.js';
 import { jobFunctions } from './job-functions.js';
 import { ShardStore } from './shard-store.js';
@@ -21,11 +22,11 @@ import { sumSubtree } from './subtree-sum.js';
 /** What executes the shards, and the time it takes by; a simulation has its own. */
 export interface ComputePorts {
   readonly loadBackend: typeof loadBackend;
-  readonly createProgram: typeof createEagerProgram;
+  readonly createProgram: typeof createProgram;
   readonly clock: Clock;
 }
 
-export const realPorts: ComputePorts = { loadBackend, createProgram: createEagerProgram, clock: systemClock };
+export const realPorts: ComputePorts = { loadBackend, createProgram, clock: systemClock };
 
 interface PreparedProgram extends BuiltProgram {
   /** What it was built from. */
@@ -111,12 +112,12 @@ export class ShardComputer {
     const { program: spec, backend, threads, jobSha256, canary: wanted } = setup;
     this.#store.clear();
     const fingerprint = await this.#load({ backend, threads });
-    const key = JSON.stringify([spec, jobSha256, fingerprint.backend, wanted]);
+    const key = JSON.stringify([spec, jobSha256, fingerprint.backend, fingerprint.threads, wanted]);
     if (this.#built?.key !== key) {
       this.#built?.program.dispose();
       this.#built = null;
       const functions = await jobFunctions(jobPath, jobSha256);
-      const built = await this.#ports.createProgram(spec, functions);
+      const built = await this.#ports.createProgram(spec, functions, fingerprint);
       const canaryResult =
         wanted === null ? null : ((await built.canary?.(wanted.rows, this.#ports.clock)) ?? null);
       this.#built = { key, ...built, canaryResult };

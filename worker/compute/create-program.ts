@@ -1,0 +1,20 @@
+import type { Fingerprint } from '../../shared/fingerprint.js';
+import type { JobFunctions } from '../../shared/job-functions.js';
+import type { ProgramSpec } from '../../shared/program.js';
+import { type BuiltProgram, createEagerProgram } from './eager-program.js';
+
+/**
+ * Builds the program that the fingerprint of the loaded backend promises.
+ *
+ * @param functions the job's own losses and metrics; empty if it has none
+ * @throws LockstepError MODEL_UNSUPPORTED, CODE_NOT_PORTABLE
+ */
+export async function createProgram(
+  spec: ProgramSpec,
+  functions: JobFunctions,
+  { program, threads }: Fingerprint,
+): Promise<BuiltProgram> {
+  if (program === 'eager') return createEagerProgram(spec, functions);
+  const { createCompiledProgram } = await import('./compiled/compiled-program.js');
+  return createCompiledProgram(spec, functions, threads);
+}
