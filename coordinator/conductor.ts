@@ -7,15 +7,8 @@ import type { ToCoordinator, ToCoordinatorOf } from '../shared/protocol/to-coord
 import { ActiveRound, type ShardResult } from './active-round.js';
 import type { ConductorOptions } from './conductor-options.js';
 import { isCompared } from './core/answer.js';
-import {
-  candidates,
-  initialState,
-  type RunInput,
-  type RunState,
-  readyWorkers,
-  type StopCause,
-  transition,
-} from './core/run.js';
+import { candidates, initialState, readyWorkers, transition } from './core/run.js';
+import type { RunInput, RunState, StopCause } from './core/run-state.js';
 import { splitRound } from './core/split.js';
 import { stopError } from './core/stop-error.js';
 import type { FaultCounts } from './fault-counts.js';
@@ -28,6 +21,7 @@ import { digestOfResult, readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
 import { Roster } from './server/roster.js';
 import { type ClusterStatus, statusOf } from './status.js';
+import { clusterWasClosed, noWorkerIsLeft, otherBits } from './stop-causes.js';
 import { WaitingReporter } from './waiting-reporter.js';
 
 const tickMs = 250;
@@ -128,8 +122,7 @@ export class Conductor {
 
   /** Ends the run: no worker can come any more. */
   abandon(reason: string): void {
-    const hint = 'Look at what the workers wrote before they ended; `lockstep doctor` tests this machine.';
-    this.stop({ code: 'NO_WORKERS', message: `no worker is left: ${reason}`, hint });
+    this.stop(noWorkerIsLeft(reason));
   }
 
   /** Ends the run, also in the middle of a round: whoever waits for a round or for workers gets this error. */
@@ -181,8 +174,7 @@ export class Conductor {
   close(reason: string): void {
     this.#stopTicking();
     for (const remote of this.#roster.here) remote.close('goodbye', reason);
-    const hint = 'Wait for what it computes before you close it, or make a new one.';
-    this.stop({ code: 'NO_WORKERS', message: `the cluster was closed: ${reason}`, hint });
+    this.stop(clusterWasClosed(reason));
   }
 
   #prepare(remote: RemoteWorker): void {
@@ -277,10 +269,7 @@ export class Conductor {
   #turnAway(remote: RemoteWorker, { code, why }: { code: RejectCode; why: string }): void {
     const isLast = !this.#options.othersMayCome && readyWorkers(this.#state).length === 0;
     if (code !== 'fingerprint_mismatch' || !isLast) return this.#refuse(remote, code, why);
-    const message = `worker ${remote.worker} cannot go on with the run: ${why}`;
-    const hint =
-      'Go on where the run was computed before; --allow-mixed goes on all the same, and labels it.';
-    this.#mailbox.post({ type: 'failed', cause: { code: 'NOT_DETERMINISTIC', message, hint } });
+    this.stop(otherBits(remote.worker, why));
   }
 
   #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {
