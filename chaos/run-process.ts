@@ -13,6 +13,8 @@ export interface RunProcessOptions {
   readonly command: readonly string[];
   /** For the run's files; made if it is not there. */
   readonly folder: string;
+  /** For its temporary files: a process that is killed cannot remove its own. */
+  readonly temporary: string;
   /** Null for an undisturbed run. */
   readonly plan: FaultPlan | null;
   /** When aborted, the run is ended. */
@@ -60,7 +62,7 @@ export async function runProcess(options: RunProcessOptions): Promise<RunEnd> {
     const resume = names.some((name) => name.startsWith('checkpoint-')) ? ['--resume'] : [];
     const more = ['--checkpoint-dir', saved, '--report', report, ...resume];
     const faulty = plan === null ? [] : ['--faults', planFile];
-    const ended = await runOnce([...options.command, ...more, ...faulty], signal);
+    const ended = await runOnce([...options.command, ...more, ...faulty], options.temporary, signal);
     if (signal.aborted) return { status: 'aborted' };
     const faults = faultsNow();
     if (ended.left) return { status: 'failed', why: 'it left processes behind', faults };
@@ -93,11 +95,12 @@ interface Ended {
   readonly left: boolean;
 }
 
-async function runOnce(command: readonly string[], signal: AbortSignal): Promise<Ended> {
-  // Of a group of its own, so that all its processes can be found again when it has been killed.
+async function runOnce(command: readonly string[], temporary: string, signal: AbortSignal): Promise<Ended> {
   const child = spawn(process.execPath, command, {
+    // Of a group of its own, so that all its processes can be found again when it has been killed.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    env: { ...process.env, TMPDIR: temporary },
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {

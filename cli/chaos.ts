@@ -41,7 +41,7 @@ interface ChaosReport {
 export async function chaos(path: string, options: ChaosOptions): Promise<number> {
   await checkRunOptions({ ...options, resume: false });
   const view = openView({ invocation: null, quiet: false, verbose: options.verbose });
-  const folder = await mkdtemp(join(tmpdir(), 'lockstep-chaos-'));
+  const folder = await mkdtemp(join(tmpdir(), 'lockstep-'));
   const interrupt = new Interrupt({
     onFirst: () => view.announce({ tone: 'warning', text: 'ending the run; once more to stop at once' }),
     onForced: () => {
@@ -70,7 +70,7 @@ async function compareRuns(
   view.announce({ tone: 'dim', text: 'training undisturbed' });
   const startedMs = performance.now();
   const alone = join(folder, 'undisturbed');
-  const undisturbed = await runProcess({ command, folder: alone, plan: null, signal });
+  const undisturbed = await runProcess({ command, folder: alone, temporary: folder, plan: null, signal });
   if (undisturbed.status === 'aborted') return interrupt.exitCode ?? 130;
   if (undisturbed.status === 'failed') throw notEvenAlone(undisturbed.why);
   const { bits: reference } = undisturbed;
@@ -87,7 +87,13 @@ async function compareRuns(
     const seed = options.seed + run;
     const plan = planOfRun({ seed, steps: reference.steps, actions, faultsPerRun: options.faultsPerRun });
     const own = join(folder, `seed-${seed}`);
-    const end = await runProcess({ command: [...command, ...pinned], folder: own, plan, signal });
+    const end = await runProcess({
+      command: [...command, ...pinned],
+      folder: own,
+      temporary: folder,
+      plan,
+      signal,
+    });
     if (end.status === 'aborted') return interrupt.exitCode ?? 130;
     const what = end.status === 'failed' ? end.why : await differenceOf(reference, end, [alone, own]);
     if (end.status === 'done') {

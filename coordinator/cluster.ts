@@ -185,8 +185,9 @@ export class Cluster {
     );
     const release = async (): Promise<void> => {
       access.conductor.close('the run is over');
-      await faults?.close();
+      // The goodbyes go through the proxy.
       await listener.close();
+      await faults?.close();
     };
     try {
       return new Cluster(await intercepted(faults, { host, port }, listener.url), token, access, release);

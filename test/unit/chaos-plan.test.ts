@@ -1,10 +1,12 @@
+import { readFileSync } from 'node:fs';
 import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { faultsOfStep } from '../../chaos/draw.js';
 import { type InjectedFault, Ledger } from '../../chaos/ledger.js';
-import { checkFaultPlan, type FaultPlan, phasesOf, readFaultPlan } from '../../chaos/plan.js';
+import { checkFaultPlan, type FaultPlan, faultActions, phasesOf, readFaultPlan } from '../../chaos/plan.js';
+import { runPhases } from '../../shared/run-point.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -63,6 +65,20 @@ describe('a fault plan', () => {
     await writeFile(file, '{ faults }');
     await expect(readFaultPlan(file)).rejects.toThrow(/plan\.json is no JSON/);
     await expect(readFaultPlan(join(folder, 'nowhere.json'))).rejects.toThrow(/cannot be read/);
+  });
+});
+
+describe('docs/chaos.md', () => {
+  const text = readFileSync(new URL('../../docs/chaos.md', import.meta.url), 'utf8');
+
+  it('has plans that can be used', () => {
+    const plans = [...text.matchAll(/```json\n([\s\S]*?)```/g)].map(([, plan]) => JSON.parse(plan));
+    expect(plans).toHaveLength(2);
+    for (const plan of plans) expect(checkFaultPlan(plan, 'docs/chaos.md')).toEqual(plan);
+  });
+
+  it('names every action and every phase', () => {
+    for (const name of [...faultActions, ...runPhases]) expect(text).toContain(`\`${name}\``);
   });
 });
 
