@@ -11,9 +11,13 @@ export class ThreadSignals {
     this.#words = new Int32Array(buffer);
   }
 
-  /** Says that a reset is on its way: what was posted before it is not wanted. */
+  /**
+   * Says that a reset is on its way: what was posted before it is not wanted. What was cancelled is forgotten with it,
+   * for the next coordinator may count its rounds from 1 again.
+   */
   announceReset(): void {
     Atomics.add(this.#words, 0, 1);
+    Atomics.store(this.#words, 1, 0);
   }
 
   /** Resets that were announced. */

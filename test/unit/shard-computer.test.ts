@@ -106,6 +106,22 @@ describe('the shard computer', () => {
     expect(answers.map(({ type }) => type)).toEqual(['ready', 'finished', 'partial', 'finished']);
   });
 
+  it('computes, after a reset, a round of the number that was cancelled before: another coordinator counts anew', async () => {
+    const computed: number[] = [];
+    const scene = computerOf((shard) => computed.push(shard));
+    const send = async (...messages: ToThread[]): Promise<void> => {
+      for (const message of messages) await scene.computer.handle(message);
+    };
+    await send(setup, data(3, 0));
+    scene.signals.cancel(3);
+    await send({ type: 'cancel', round: 3 });
+    scene.signals.announceReset();
+    await send({ type: 'reset' });
+    await send(setup, ...[0, 1, 2, 3].map((shard) => data(3, shard)), compute(3));
+    expect(computed).toEqual([0, 1, 2, 3]);
+    expect(scene.sent.filter(({ type }) => type === 'partial')).toHaveLength(1);
+  });
+
   it('says what failed in words that the protocol lets through, however many there were', async () => {
     const sent: FromThread[] = [];
     const computer = new ShardComputer((message) => sent.push(message));
