@@ -90,7 +90,6 @@ const refusals: ReadonlySet<string> = new Set<RejectCode>([
   'job_mismatch',
   'wrong_result',
   'failed',
-  'wrong_result',
 ]);
 
 function isRefusal(code: CloseInfo['code']): code is RejectCode {
