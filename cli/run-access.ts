@@ -12,14 +12,18 @@ export type RunAccess = z.infer<typeof runAccess>;
 
 /**
  * Lets this user, and no other, observe a run by its folder.
- * @returns what takes the file away when the run ends
+ * @returns what takes the file away when the run ends, unless another run has written it anew
  */
 export async function writeRunAccess(folder: string, access: RunAccess): Promise<() => Promise<void>> {
   const file = join(folder, fileName);
+  const text = JSON.stringify(access);
   await rm(file, { force: true });
-  await writeFile(file, JSON.stringify(access), { mode: 0o600, flag: 'wx' });
+  await writeFile(file, text, { mode: 0o600, flag: 'wx' });
   await chmod(file, 0o600);
-  return () => rm(file, { force: true });
+  return async () => {
+    const found = await readFile(file, 'utf8').catch(() => null);
+    if (found === text) await rm(file, { force: true });
+  };
 }
 
 /** @throws LockstepError BAD_OPTION if no run goes on in the folder, or others could have written there */
