@@ -234,6 +234,8 @@ export class Conductor {
 
   #take(remote: RemoteWorker, message: ToCoordinatorOf<'partial' | 'outputs'>, payload: Uint8Array): void {
     invariant(this.#setup !== null, 'a result before setup');
+    // It comes of a program that was replaced meanwhile: of no use, and its shape is another.
+    if (remote.isBuilding) return void remote.reject('stale_step');
     const { round: roundId, lo, hi } = message;
     const current = this.#performer.active;
     const active = current?.request.spec.id === roundId ? current : null;

@@ -71,6 +71,11 @@ export class RemoteWorker {
     return this.#orderedRound;
   }
 
+  /** Whether it was told to build a program and has not answered for it: results that come are of an earlier one. */
+  get isBuilding(): boolean {
+    return this.#unanswered > 0;
+  }
+
   prepare(setup: ProgramSetup, backend: ProgramSetup['message']['backend']): void {
     this.#weightsVersion = null;
     this.#delivered.clear();

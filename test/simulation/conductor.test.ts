@@ -54,6 +54,22 @@ describe('the conductor', () => {
     expect(trained.steps).toEqual((await trainOn({ workers: 1 }, { epochs: 2 })).steps);
   });
 
+  it('keeps a slow worker whose answer belongs to a program that was replaced meanwhile', async () => {
+    const cluster = clusterOf({
+      workers: 2,
+      limits: { warmUpMs: 50, unknownShardMs: 0, deadlineFloorMs: 50 },
+      onAnswer: (worker, answer) => {
+        if (worker.worker === 1 && answer.type === 'partial') worker.hold();
+      },
+    });
+    await train(cluster, { maxSteps: 1 });
+    const replaced = prepare(cluster.access, linear(3));
+    cluster.workers[1].release();
+    await replaced;
+    expect(warnings(cluster)).toEqual([]);
+    expect(cluster.here).toHaveLength(2);
+  });
+
   it('frees what it sent ahead for rounds that never came', async () => {
     const cluster = clusterOf({ workers: 2 });
     // One shard per batch: each run leaves a batch with the worker whose turn would have been next.
