@@ -295,7 +295,15 @@ beforeAll(async () => {
   registerReluGradient();
 });
 
-const families = { elementwise, reductions, shapesOfTensors, products, convolutions, inference, lookups };
+const families = {
+  elementwise,
+  reductions,
+  shapesOfTensors,
+  products,
+  convolutions,
+  inference,
+  lookups,
+};
 
 for (const [family, cases] of Object.entries(families)) {
   describe(`compiled ${family}`, () => {

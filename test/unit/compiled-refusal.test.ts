@@ -27,16 +27,16 @@ describe('a step that cannot be compiled', () => {
   it('names the kernel without a mapping and the layer that runs it', async () => {
     const model = tf.sequential({
       layers: [
-        tf.layers.upSampling2d({ inputShape: [2, 2, 1], name: 'larger' }),
+        tf.layers.conv3d({ inputShape: [2, 2, 2, 1], filters: 1, kernelSize: 1, name: 'solid' }),
         tf.layers.flatten(),
         dense(),
       ],
     });
     const { program } = await compiledOf(model);
-    const images = { x: [normal([4, 2, 2, 1], 1)], y: batch.y };
+    const images = { x: [normal([4, 2, 2, 2, 1], 1)], y: batch.y };
     await expect(runBatch(program, 'train', images, 1)).rejects.toMatchObject({
       code: 'MODEL_UNSUPPORTED',
-      message: expect.stringMatching(/ResizeNearestNeighbor has no mapping \(layer larger\)/),
+      message: expect.stringMatching(/Conv3D has no mapping \(layer solid\)/),
     });
   });
 

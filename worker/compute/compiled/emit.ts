@@ -36,7 +36,7 @@ export function emitStep(
 ): EmittedStep {
   const { live, used, consumers } = needsOf(traced.calls, wanted);
   const onnx = new OnnxGraph();
-  const lowering = new Lowering(onnx, consumers);
+  const lowering = new Lowering(onnx, consumers, new Set(wanted));
   const input = (value: Value): string | null => {
     if (!used.has(value)) return null;
     const name = onnx.input(value.dtype, value.shape);
@@ -49,7 +49,7 @@ export function emitStep(
   });
   const fed = traced.fed.map(({ source, value }) => ({ source, value, name: input(value) }));
   for (const call of traced.calls) {
-    if (!live.has(call)) continue;
+    if (!live.has(call) || call.outputs.every((output) => lowering.has(output))) continue;
     const mapping = kernelTable[call.kernel];
     invariant(mapping !== undefined, `no mapping of ${call.kernel}`);
     mapping.emit(call, lowering);

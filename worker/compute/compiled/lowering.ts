@@ -33,11 +33,31 @@ export class Lowering {
   readonly #forms = new Map<Value, Form>();
   readonly #derived = new Map<string, string>();
   readonly #consumers: ReadonlyMap<Value, readonly KernelCall[]>;
+  readonly #wanted: ReadonlySet<Value>;
 
-  /** @param consumers the live calls that take a value as an input */
-  constructor(onnx: OnnxGraph, consumers: ReadonlyMap<Value, readonly KernelCall[]>) {
+  /**
+   * @param consumers the live calls that take a value as an input
+   * @param wanted what the graph gives
+   */
+  constructor(
+    onnx: OnnxGraph,
+    consumers: ReadonlyMap<Value, readonly KernelCall[]>,
+    wanted: ReadonlySet<Value>,
+  ) {
     this.onnx = onnx;
     this.#consumers = consumers;
+    this.#wanted = wanted;
+  }
+
+  /** Whether a value has been made, perhaps by the mapping of a kernel before its own. */
+  has(value: Value): boolean {
+    return this.#forms.has(value);
+  }
+
+  /** The one call that takes the value, if nothing else sees it. */
+  soleConsumerOf(value: Value): KernelCall | null {
+    const consumers = this.consumersOf(value);
+    return consumers.length === 1 && !this.#wanted.has(value) ? consumers[0] : null;
   }
 
   consumersOf(value: Value): readonly KernelCall[] {

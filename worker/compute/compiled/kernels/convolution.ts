@@ -43,6 +43,16 @@ interface Kind {
 const full: Kind = { depthwise: false, filterOf: convFilter };
 const depthwise: Kind = { depthwise: true, filterOf: depthwiseFilter };
 
+/** The Add after a convolution that adds one number per channel, which Conv does in the same pass. */
+function biasAfter(output: Value, lowering: Lowering): { bias: Value; sum: Value } | null {
+  const add = lowering.soleConsumerOf(output);
+  if (add?.kernel !== 'Add') return null;
+  const { a, b } = add.inputs;
+  const bias = a === output ? b : a;
+  const fits = bias.shape.length === 1 && bias.shape[0] === output.shape[3] && lowering.has(bias);
+  return fits ? { bias, sum: add.outputs[0] } : null;
+}
+
 const groupOf = (kind: Kind, { inChannels }: Window): number => (kind.depthwise ? inChannels : 1);
 
 const convolution = (kind: Kind): KernelMapping => ({
@@ -55,10 +65,13 @@ const convolution = (kind: Kind): KernelMapping => ({
   emit: ({ inputs: { x, filter, bias }, attributes, outputs: [output] }, lowering) => {
     const window = convolutionWindow(x.shape, filter.shape, attributes, kind.depthwise);
     const inputs = [lowering.full(x, 'planes'), kind.filterOf(filter, lowering)];
-    if (bias) inputs.push(lowering.full(bias));
+    const added = bias === undefined ? biasAfter(output, lowering) : null;
+    const shift = bias ?? added?.bias;
+    if (shift) inputs.push(lowering.full(shift));
     const group = groupOf(kind, window);
     const name = lowering.onnx.op('Conv', inputs, { ...windowAttributes(window), group });
-    lowering.set(output, emitActivation(lowering.onnx, name, attributes), { layout: 'planes' });
+    const value = emitActivation(lowering.onnx, name, attributes);
+    lowering.set(added?.sum ?? output, value, { layout: 'planes' });
   },
 });
 
