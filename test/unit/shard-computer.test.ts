@@ -122,6 +122,17 @@ describe('the shard computer', () => {
     expect(scene.sent.filter(({ type }) => type === 'partial')).toHaveLength(1);
   });
 
+  it('finishes an order that fails: a worker that leaves once it is finished would never go', async () => {
+    const scene = computerOf(() => {
+      throw new Error('a device that is sick');
+    });
+    const messages = [setup, ...[0, 1, 2, 3].map((shard) => data(1, shard)), compute(1)];
+    for (const message of messages) await scene.computer.handle(message);
+    const answers = scene.sent.filter(({ type }) => type !== 'computing');
+    expect(answers.map(({ type }) => type)).toEqual(['ready', 'failed', 'finished']);
+    expect(answers.at(-1)).toEqual({ type: 'finished', order: { round: 1, lo: 0, hi: 4 } });
+  });
+
   it('says what failed in words that the protocol lets through, however many there were', async () => {
     const sent: FromThread[] = [];
     const computer = new ShardComputer((message) => sent.push(message));

@@ -73,6 +73,8 @@ export class ShardComputer {
       const round = message.type === 'compute' ? message.compute.round : null;
       const text = cutToText(messageOf(error));
       this.#send({ type: 'failed', round, shard: null, code, message: text, hint });
+      // Nothing more comes of the order: a worker that is to leave once it is finished can go.
+      if (message.type === 'compute') this.#finish(message.compute);
     }
   }
 
@@ -146,6 +148,10 @@ export class ShardComputer {
     } catch (error) {
       if (!(error instanceof UnwantedError)) throw error;
     }
+    this.#finish(order);
+  }
+
+  #finish({ round, lo, hi }: ToWorkerOf<'compute'>): void {
     this.#send({ type: 'finished', order: { round, lo, hi } });
   }
 
