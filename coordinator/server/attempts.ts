@@ -1,4 +1,5 @@
 import type { Clock } from '../../shared/clock.js';
+import { oneLine } from '../../shared/one-line.js';
 import type { CloseCode } from '../../shared/transport/connection.js';
 
 /** Why someone was turned away: a reason of the protocol, or one from before it is spoken. */
@@ -16,7 +17,7 @@ export type AttemptCode =
 export interface Attempt {
   readonly peer: string;
   readonly code: AttemptCode;
-  /** One line for people. */
+  /** For people; some of it may be the peer's own words. */
   readonly reason: string;
 }
 
@@ -45,7 +46,7 @@ export class Attempts {
     this.#cancel ??= this.#clock.after(summaryMs, () => this.#summarize());
     if (this.#told < toldSingly) {
       this.#told += 1;
-      this.#tell(`turned away ${peer} (${code}): ${reason}`);
+      this.#tell(`turned away ${peer} (${code}): ${oneLine(reason)}`);
       return;
     }
     this.#counts.set(code, (this.#counts.get(code) ?? 0) + 1);

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
+import { oneLine } from '../one-line.js';
 import { encodeFrame, FrameDecoder, headOverheadBytes, type Payload } from '../protocol/frame.js';
 import { type RejectCode, rejections } from '../protocol/reject.js';
 import { closeCodeOf, closeStatusOf, closeText } from './close-status.js';
@@ -142,7 +143,7 @@ export class WebSocketConnection implements Connection {
 function closedByPeer(status: number, reason: Buffer): CloseInfo {
   const code = closeCodeOf(status);
   if (code === 'lost') return { code, reason: `the connection broke (status ${status})`, by: 'network' };
-  return { code, reason: reason.toString() || rejections[code], by: 'peer' };
+  return { code, reason: oneLine(reason.toString()) || rejections[code], by: 'peer' };
 }
 
 /**
