@@ -36,13 +36,16 @@ function orEnd(exitCode: number): void {
 }
 
 console.log(describeMachine());
+// Seeds go on from job to job: with the same ones, jobs of as many steps would meet the same faults.
+let next = seed;
 for (const [i, job] of jobs.entries()) {
   const share = Math.floor((runs + i) / jobs.length);
   if (share === 0) continue;
-  console.log(`${job}: ${share} runs, seeds ${seed} to ${seed + share - 1}`);
+  console.log(`${job}: ${share} runs, seeds ${next} to ${next + share - 1}`);
   const path = at(`../test/fixtures/jobs/${job}.ts`);
-  const options = ['--seed', String(seed), '--runs', String(share), '--workers', values.workers];
+  const options = ['--seed', String(next), '--runs', String(share), '--workers', values.workers];
   orEnd(await run(at('../dist/cli/main.js'), 'chaos', path, '--backend', 'wasm', ...options));
+  next += share;
 }
 if (minutes > 0) {
   console.log(`simulation: ${minutes} minutes`);
