@@ -7,7 +7,9 @@ import { campaign } from './campaign.js';
 const [first, every, runs] = process.argv.slice(2).map(Number);
 try {
   const { effects, ...report } = await campaign(Array.from({ length: runs }, (_, i) => first + i * every));
-  process.stdout.write(JSON.stringify({ ...report, effects: effects.entries() }));
+  const { user, system } = process.cpuUsage();
+  const processorMs = Math.round((user + system) / 1_000);
+  process.stdout.write(JSON.stringify({ ...report, processorMs, effects: effects.entries() }));
 } catch (error) {
   process.stderr.write(`${messageOf(error)}\n`);
   process.exitCode = 1;

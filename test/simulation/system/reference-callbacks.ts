@@ -7,7 +7,7 @@ export const plateau = { monitor: 'loss', factor: 0.5, patience: 1, minDelta: 0.
 export const stopping = {
   monitor: 'val_loss',
   patience: 1,
-  startFromEpoch: 2,
+  startFromEpoch: 1,
   restoreBestWeights: true,
 } as const;
 /** Of the journal's moving average of the weights. */

@@ -39,7 +39,7 @@ export function scenarioOf(seed: number): Scenario {
     callbackMs: pick(0, 2, 5, 200),
     dataMs: pick(0, 1, 6, 200),
     diskMs: pick(0.3, 1, 4),
-    everySteps: pick(2, 4, 7),
+    everySteps: pick(3, 5, 10),
     restartMs: 50 + random.below(1_000),
     audits: hasWrongResults || random.below(12) === 0,
     faults,
