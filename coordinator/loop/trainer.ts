@@ -93,7 +93,8 @@ export class Trainer {
     } catch (error) {
       // The step that failed is not part of the run; what is committed can be resumed.
       if (this.#samplesTrained > 0) this.#plan.checkpoints?.save(this.#beforeHooks ?? this.#snapshot());
-      if (!isAbandoned(error)) throw error;
+      // Only who was told to stop has been interrupted: a worker may report an error of any name.
+      if (!isAbandoned(error) || this.#plan.signal?.aborted !== true) throw error;
     } finally {
       await this.#plan.checkpoints?.flush();
     }

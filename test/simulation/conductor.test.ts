@@ -211,6 +211,18 @@ describe('the conductor', () => {
     expect(cluster.events.filter(({ type }) => type === 'worker-lost')).toEqual([]);
   });
 
+  it('fails with what a worker reports, also if that is called an interruption', async () => {
+    const cluster = clusterOf({
+      workers: 1,
+      onAnswer(_worker, answer) {
+        if (answer.type !== 'computing') return;
+        const failed = { type: 'failed', code: 'INTERRUPTED', message: 'not so', hint: 'h' };
+        Object.assign(answer, failed);
+      },
+    });
+    await expect(train(cluster)).rejects.toMatchObject({ code: 'INTERRUPTED' });
+  });
+
   it('names the shard when it ends every worker that takes it', async () => {
     const cluster = clusterOf({
       workers: 1,
