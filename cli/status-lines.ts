@@ -11,7 +11,7 @@ const phases = { idle: 'between steps', working: 'computing', stopped: 'stopped'
 /** Shards that are listed; of a large round the first ones tell enough. */
 const listedShards = 16;
 
-/** A status as people read it: what, why it waits and what comes next, who holds what, who does what. */
+/** A status as people read it, steps and batches counted from 1: what, why it waits and what comes next, who holds what, who does what. */
 export function statusLines(status: RunStatus): string[] {
   const { phase, round, waitingFor, stopped, workers } = status;
   const lines = [round === null ? phases[phase] : roundLine(round)];
@@ -26,7 +26,7 @@ export function statusLines(status: RunStatus): string[] {
       `${count(shardsAudited)} to compare; ${plural(disagreements, 'disagreement')}`,
     ...excluded.map(
       ({ worker, host, step, shard }) =>
-        `worker ${worker} on ${host} is excluded: its bits of shard ${shard} of step ${count(step)} were wrong`,
+        `worker ${worker} on ${host} is excluded: its bits of shard ${shard} of step ${count(step + 1)} were wrong`,
     ),
   );
   return lines;
@@ -36,7 +36,7 @@ type Round = NonNullable<RunStatus['round']>;
 
 function roundLine({ kind, step, forMs, shards }: Round): string {
   const isDone = shards.filter(({ status }) => status === 'done').length;
-  return `${kinds[kind]} ${count(step)}: ${isDone} of ${plural(shards.length, 'shard')} done, for ${milliseconds(forMs)}`;
+  return `${kinds[kind]} ${count(step + 1)}: ${isDone} of ${plural(shards.length, 'shard')} done, for ${milliseconds(forMs)}`;
 }
 
 function shardLines({ shards }: Round): string[] {

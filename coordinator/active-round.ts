@@ -123,13 +123,13 @@ export class ActiveRound {
     });
   }
 
-  /** The cause of a stop, with the samples of the shard that it is about. */
+  /** The cause of a stop, with the batch and the samples of the shard that it is about. */
   locate(cause: StopCause): StopCause {
     const { at } = cause;
-    const { spec, data, indices } = this.request;
+    const { spec, name, data, indices } = this.request;
     if (at === undefined || at.spec.id !== spec.id) return cause;
     const { lo, hi } = data.plan.rowsOf(at.shard);
-    const rows = `rows ${lo} to ${hi - 1} of the batch`;
+    const rows = `rows ${lo} to ${hi - 1} of ${name}`;
     const named = indices === null ? '' : `; of the dataset: ${listOf([...indices.subarray(lo, hi)])}`;
     return { ...cause, message: `${cause.message} (${rows}${named})` };
   }

@@ -5,19 +5,19 @@ import type { RejectCode } from '../shared/protocol/reject.js';
 import type { CoordinatorSession } from '../shared/protocol/session.js';
 import type { ToCoordinator, ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
 import { ActiveRound, type ShardResult } from './active-round.js';
+import { claimOf } from './claim.js';
 import type { ConductorOptions } from './conductor-options.js';
-import { isCompared } from './core/answer.js';
 import { candidates, initialState, readyWorkers, transition } from './core/run.js';
 import type { RunInput, RunState, StopCause } from './core/run-state.js';
 import { splitRound } from './core/split.js';
 import { stopError } from './core/stop-error.js';
 import type { FaultCounts } from './fault-counts.js';
+import { OutsideWait } from './outside-wait.js';
 import { Performer } from './performer.js';
 import { ReadyGate } from './ready-gate.js';
-import { isFinitePartial } from './reduce/finite.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
 import { Admission, type RunReference } from './server/admission.js';
-import { digestOfResult, readResult } from './server/incoming.js';
+import { readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
 import { Roster } from './server/roster.js';
 import { type ClusterStatus, statusOf } from './status.js';
@@ -31,6 +31,8 @@ const tickMs = 250;
  * of workers, requests of the training loop and the clock all go through one mailbox.
  */
 export class Conductor {
+  /** For the loops that give it work. */
+  readonly outside: OutsideWait;
   readonly #options: ConductorOptions;
   readonly #mailbox: Mailbox<RunInput>;
   readonly #roster: Roster;
@@ -47,6 +49,7 @@ export class Conductor {
 
   constructor(options: ConductorOptions) {
     this.#options = options;
+    this.outside = new OutsideWait(options.clock);
     this.#admission = new Admission(options);
     this.#roster = new Roster(options.clock);
     this.#gate = new ReadyGate(options.clock);
@@ -157,9 +160,8 @@ export class Conductor {
   /** What it does at this moment, for people and tools. */
   status(): ClusterStatus {
     const { clock, limits } = this.#options;
-    const { counts } = this.#performer;
-    const sources = { state: this.#state, limits, tallies: this.tallies(), counts };
-    return statusOf(sources, clock.nowMs());
+    const sources = { state: this.#state, limits, tallies: this.tallies(), counts: this.counts };
+    return statusOf({ ...sources, outside: this.outside.reason }, clock.nowMs());
   }
 
   /** All workers that ever were ready, those lost included. */
@@ -244,12 +246,9 @@ export class Conductor {
     if (result === null || active?.fits({ lo, hi }, result) === false) {
       return this.#refuse(remote, 'invalid_message', 'its result has the wrong shape');
     }
-    const claim = { worker: remote.worker, roundId, range: { lo, hi } };
-    const finite = kind !== 'train' || result.partial === null || isFinitePartial(result.partial);
-    const isDoubtful = !finite || isCompared(this.#state, claim);
-    const digest = isDoubtful ? digestOfResult(message, payload) : null;
+    const incoming = { message, payload, result };
     this.#incoming = result;
-    this.#mailbox.post({ type: 'partial', ...claim, digest, finite });
+    this.#mailbox.post(claimOf(remote.worker, incoming, { kind, state: this.#state }));
     this.#incoming = null;
   }
 

@@ -28,6 +28,8 @@ export interface WeightsVersion {
 /** A batch to be computed; its data can be sent ahead, before the weights are known. */
 export interface RoundPlan {
   readonly spec: RoundSpec;
+  /** What people call the batch: `batch 5 of epoch 1`. */
+  readonly name: string;
   readonly batchRows: number;
   /** Whether workers tell the digests of each shard's own gradient. */
   readonly digest: boolean;

@@ -70,14 +70,19 @@ export interface StatusSources {
   /** Of workers that were ready. */
   readonly tallies: readonly WorkerTally[];
   readonly counts: Readonly<FaultCounts>;
+  /** What is waited for between rounds that no worker gives, for people; null for nothing. */
+  readonly outside: string | null;
 }
 
-export function statusOf({ state, limits, tallies, counts }: StatusSources, nowMs: number): ClusterStatus {
+export function statusOf(
+  { state, limits, tallies, counts, outside }: StatusSources,
+  nowMs: number,
+): ClusterStatus {
   const { recomputed, duplicated, audited, disagreements, excluded } = counts;
   return {
     phase: state.phase,
     round: roundOf(state, nowMs),
-    waitingFor: waitingFor(state, nowMs, limits),
+    waitingFor: state.phase === 'idle' ? outside : waitingFor(state, nowMs, limits),
     stopped: state.phase === 'stopped' ? state.cause.message : null,
     workers: workersOf(state, limits, tallies, nowMs),
     shardsRecomputed: recomputed,

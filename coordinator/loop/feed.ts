@@ -1,5 +1,6 @@
 import type { Clock } from '../../shared/clock.js';
 import type { Conductor } from '../conductor.js';
+import { nameOfRound } from '../core/describe.js';
 import type { Batch, TrainingBatch } from '../data/dataset.js';
 import type { RoundOutcome, RoundPlan, WeightsVersion } from '../round.js';
 import { RoundData } from '../server/round-data.js';
@@ -15,6 +16,8 @@ export interface FeedOptions {
   readonly digest?: boolean;
   /** Which of the present shards of a step two workers must agree on. Default none. */
   readonly auditedShards?: (step: number, present: number) => readonly number[];
+  /** What people call the batch of a step. Default `the batch`. */
+  readonly nameOf?: (step: number) => string;
   /** Checks a batch and completes it (class weights) before it is sent. */
   readonly prepare: (batch: Batch) => Batch;
   /** Ends the wait for a batch at once. The batch that is being computed is not its concern. */
@@ -25,7 +28,6 @@ export interface FeedOptions {
 
 /** How long a source may take to close. */
 const closingMs = 5_000;
-const subjects = { train: 'step', evaluate: 'validation batch', predict: 'prediction batch' } as const;
 
 /** A batch whose turn it is. */
 export interface Turn {
@@ -46,7 +48,8 @@ export async function* feed(
   options: FeedOptions,
 ): AsyncGenerator<Turn> {
   const { kind, batchSize, shards, firstStep, digest = false, prepare } = options;
-  const { auditedShards = () => [], signal = null, onWaiting = () => {} } = options;
+  const { auditedShards = () => [], nameOf = () => 'the batch' } = options;
+  const { signal = null, onWaiting = () => {} } = options;
   const iterator = batches[Symbol.asyncIterator]();
   let step = firstStep;
   const fetch = async (): Promise<{ batch: TrainingBatch; plan: RoundPlan } | null> => {
@@ -58,8 +61,9 @@ export async function* feed(
     const rowsPerShard = Math.ceil(batchSize / shards);
     const audited = auditedShards(step, present);
     const spec = { id: conductor.nextRoundId(), kind, step, shards, present, rowsPerShard, audited };
+    const plan = { spec, name: nameOf(step), batchRows: rows, digest, data, indices: samples };
     step += 1;
-    return { batch: result.value, plan: { spec, batchRows: rows, digest, data, indices: samples } };
+    return { batch: result.value, plan };
   };
   const fetchAhead = async (): ReturnType<typeof fetch> => {
     const next = await fetch();
@@ -70,8 +74,10 @@ export async function* feed(
   try {
     for (;;) {
       const startedMs = performance.now();
-      const what = `the data of ${subjects[kind]} ${step}`;
-      const waited = await waitForData(fetching, { what, signal, onWaiting, clock: conductor.clock });
+      const what = `the data of ${nameOfRound({ kind, step })}`;
+      const arrived = conductor.outside.begin(what);
+      const wait = { what, signal, onWaiting, clock: conductor.clock };
+      const waited = await waitForData(fetching, wait).finally(arrived);
       if (waited === 'aborted') return;
       const current = waited.value;
       if (current === null) return;

@@ -122,7 +122,7 @@ export class Trainer {
   /** Trains the open epoch to its end. Gives whether a callback ended the training. */
   async #epoch(): Promise<boolean> {
     const { program, source, shards, seed, auditFraction, prepare, epochs, onEvent } = this.#plan;
-    const { epoch, cursor, step } = this.#position;
+    const { epoch, batch, cursor, step } = this.#position;
     const startedMs = performance.now();
     const samplesBefore = this.#samplesTrained;
     if (this.#position.batch === 0) {
@@ -138,6 +138,7 @@ export class Trainer {
       digest: this.#plan.receipts?.recordShards ?? false,
       auditedShards: (at: number, present: number) =>
         auditedShards({ seed, fraction: auditFraction }, at, present),
+      nameOf: (at: number) => `batch ${batch + at - step + 1} of epoch ${epoch + 1}`,
       prepare,
       signal: this.#plan.signal,
       onWaiting: (reason: string) => onEvent({ type: 'waiting', reason }),

@@ -66,7 +66,7 @@ it('a shard that ends every worker ends the run, with exit code 1 and what to do
   const args = ['train', ...options, '--workers', '2'];
   const { exitCode, stderr } = await run.start(args, { LOCKSTEP_TEST_DEADLY: 'yes' }).ended;
   expect(stderr).toMatch(
-    /^error: shard \d of .* was held by 5 workers when they were lost \(rows \d+ to \d+ of the batch; of the dataset: \d+, .*\)\n {2}\S.+\n$/,
+    /^error: shard \d of .* was held by 5 workers when they were lost \(rows \d+ to \d+ of batch \d of epoch 1; of the dataset: \d+, .*\)\n {2}\S.+\n$/,
   );
   expect(exitCode).toBe(1);
   expect(await run.running()).toEqual([]);

@@ -99,7 +99,9 @@ describe('data that never comes', () => {
       LOCKSTEP_TEST_DRY: String(3 * 32 + 16),
     });
     const { reason } = await started.process.entry(({ event }) => event === 'waiting');
-    expect(reason).toMatch(/^waiting for the data of step 3, 1\d\.\d s$/);
+    expect(reason).toMatch(/^waiting for the data of step 4, 1\d\.\d s$/);
+    const status = await run.start(['status', folder]).ended;
+    expect(status.stdout).toMatch(/^between steps\nwaiting for the data of step 4, \d+\.\d s\n/);
     started.process.kill('SIGTERM');
     // Long before the grace of 30 s: the time to close the source, to save, and to dismiss the workers.
     expect(await secondsUntil(started.process.ended)).toBeLessThan(15);

@@ -236,7 +236,7 @@ describe('the conductor', () => {
     await expect(train(cluster, { shards: 2 })).rejects.toMatchObject({
       code: 'WORKER_FAILED',
       message: expect.stringMatching(
-        /^shard (\d) of step 1 was held by 3 workers when they were lost \(rows (0 to 7|8 to 15) of the batch; of the dataset: (\d+, ){7}\d+\)$/,
+        /^shard (\d) of step 1 was held by 3 workers when they were lost \(rows (0 to 7|8 to 15) of batch 1 of epoch 1; of the dataset: (\d+, ){7}\d+\)$/,
       ),
     });
     expect(cluster.workers.filter(({ isHere }) => !isHere).length).toBeGreaterThanOrEqual(3);

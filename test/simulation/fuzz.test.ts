@@ -97,7 +97,7 @@ function requestOf(id: number): RoundRequest {
     ...{ id, kind: 'train' as const, step: id, shards, present: shards, rowsPerShard: 2, audited: [] },
   };
   const weights = { version: id, flat, lend: () => () => {} };
-  return { spec, batchRows: 8, digest: false, data, indices: null, weights };
+  return { spec, name: 'the batch', batchRows: 8, digest: false, data, indices: null, weights };
 }
 
 function sumOf(round: number, lo: number, hi: number): ShardPartial {

@@ -23,7 +23,15 @@ function round(
   const { present } = data.plan;
   const spec = { id: 1, kind, step: 5, shards: 4, present, rowsPerShard: 2, audited: [] };
   const weights = { version: 1, flat: new Float32Array(1), lend: () => () => {} };
-  const request = { spec, batchRows, digest: false, data, indices: null, weights };
+  const request = {
+    spec,
+    name: 'batch 6 of epoch 1',
+    batchRows,
+    digest: false,
+    data,
+    indices: null,
+    weights,
+  };
   let active: ActiveRound | null = null;
   const outcome = new Promise<RoundOutcome>((resolve, reject) => {
     active = new ActiveRound(request, 0, { resolve, reject }, onPoint);

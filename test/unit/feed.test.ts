@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { Conductor } from '../../coordinator/conductor.js';
 import type { TrainingBatch } from '../../coordinator/data/dataset.js';
 import { type FeedOptions, feed } from '../../coordinator/loop/feed.js';
+import { OutsideWait } from '../../coordinator/outside-wait.js';
 import type { RoundPlan, RoundRequest } from '../../coordinator/round.js';
 import { systemClock } from '../../shared/clock.js';
 
@@ -37,8 +38,9 @@ function listener(log: string[]): { conductor: Conductor; requests: RoundRequest
   const requests: RoundRequest[] = [];
   const ahead: RoundPlan[] = [];
   let id = 0;
-  const part: Pick<Conductor, 'clock' | 'nextRoundId' | 'prefetch' | 'run'> = {
+  const part: Pick<Conductor, 'clock' | 'outside' | 'nextRoundId' | 'prefetch' | 'run'> = {
     clock: systemClock,
+    outside: new OutsideWait(systemClock),
     nextRoundId: () => ++id,
     prefetch(plan) {
       ahead.push(plan);
@@ -170,15 +172,17 @@ describe('a source that does not answer', () => {
       const second = turns.next();
       await vi.advanceTimersByTimeAsync(9_999);
       expect(reasons).toEqual([]);
+      expect(conductor.outside.reason).toBe('waiting for the data of step 22, 10.0 s');
       await vi.advanceTimersByTimeAsync(120_001);
       expect(reasons).toEqual([
-        'waiting for the data of step 21, 10.0 s',
-        'waiting for the data of step 21, 70.0 s',
-        'waiting for the data of step 21, 130.0 s',
+        'waiting for the data of step 22, 10.0 s',
+        'waiting for the data of step 22, 70.0 s',
+        'waiting for the data of step 22, 130.0 s',
       ]);
       controller.abort();
       await vi.advanceTimersByTimeAsync(5_000);
       expect(await second).toEqual({ done: true, value: undefined });
+      expect(conductor.outside.reason).toBeNull();
       expect(vi.getTimerCount()).toBe(0);
     } finally {
       vi.useRealTimers();

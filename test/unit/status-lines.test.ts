@@ -17,7 +17,7 @@ it('shows what, why, who holds what, who does what, in this order', () => {
   const status: RunStatus = {
     phase: 'working',
     round: {
-      ...{ id: 9, kind: 'train', step: 812, forMs: 4_100 },
+      ...{ id: 9, kind: 'train', step: 811, forMs: 4_100 },
       shards: [
         { shard: 0, status: 'done', holders: [] },
         { shard: 1, status: 'assigned', holders: [{ worker: 3, forMs: 4_000 }] },
@@ -33,13 +33,13 @@ it('shows what, why, who holds what, who does what, in this order', () => {
       {
         ...{ ...idle, worker: 3, phase: 'ready', forMs: 60_000, lastHeardMs: 2_000 },
         computes: {
-          ...{ kind: 'train', step: 812, lo: 1, hi: 2 },
+          ...{ kind: 'train', step: 811, lo: 1, hi: 2 },
           ...{ forMs: 4_000, deadlineInMs: 2_000, lostInMs: 28_000 },
         },
       },
     ],
     ...counts,
-    excluded: [{ worker: 2, host: 'right', step: 700, shard: 1 }],
+    excluded: [{ worker: 2, host: 'right', step: 699, shard: 1 }],
   };
   expect(statusLines(status)).toEqual([
     'step 812: 1 of 4 shards done, for 4.1 s',

@@ -3,11 +3,11 @@ import { FaultCounts } from '../../coordinator/fault-counts.js';
 import { type ClusterStatus, statusOf } from '../../coordinator/status.js';
 import { limits, Run } from './core-run.js';
 
-function statusOfRun(run: Run): ClusterStatus {
+function statusOfRun(run: Run, outside: string | null = null): ClusterStatus {
   const row = { worker: 0, host: 'h', pid: 7, backend: 'cpu', device: null, threads: 1 };
   const hours = { computeMs: 5, networkMs: 6, idleMs: 7 };
   const tallies = [{ row, shardsComputed: 3, hours, lost: null }];
-  const sources = { state: run.state, limits, tallies, counts: new FaultCounts() };
+  const sources = { state: run.state, limits, tallies, counts: new FaultCounts(), outside };
   const status = statusOf(sources, run.nowMs);
   // Plain JSON: nothing is lost on the way to another process.
   expect(JSON.parse(JSON.stringify(status))).toEqual(status);
@@ -47,6 +47,9 @@ describe('the status of a cluster', () => {
   it('is as plain between rounds and after a stop', () => {
     const run = new Run();
     expect(statusOfRun(run)).toMatchObject({ phase: 'idle', round: null, waitingFor: null, workers: [] });
+    expect(statusOfRun(run, 'waiting for the data of step 3, 1.0 s').waitingFor).toBe(
+      'waiting for the data of step 3, 1.0 s',
+    );
     run.step({ type: 'failed', cause: { code: 'NO_WORKERS', message: 'all are gone', hint: 'h' } });
     expect(statusOfRun(run)).toMatchObject({ phase: 'stopped', stopped: 'all are gone', workers: [] });
   });

@@ -95,7 +95,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a result that is not finite is not confirmed',
-    file: 'coordinator/conductor.ts',
+    file: 'coordinator/claim.ts',
     find: "const finite = kind !== 'train' || result.partial === null || isFinitePartial(result.partial);",
     replace: 'const finite = true;',
     firstSeed: 30,

@@ -1,0 +1,32 @@
+import type { ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
+import type { ShardResult } from './active-round.js';
+import { isCompared } from './core/answer.js';
+import type { RoundSpec } from './core/round.js';
+import type { RunInput, RunState } from './core/run.js';
+import { isFinitePartial } from './reduce/finite.js';
+import { digestOfResult } from './server/incoming.js';
+
+/**
+ * What the core is told of a worker's result: for which shards it is, whether it is finite, and its digest, which is
+ * computed only where the result will be compared with another.
+ * @param kind of the round it is for; null if that is not the present one
+ */
+export function claimOf(
+  worker: number,
+  { message, payload, result }: IncomingResult,
+  { kind, state }: { kind: RoundSpec['kind'] | null; state: RunState },
+): RunInput {
+  const { round: roundId, lo, hi } = message;
+  const claim = { worker, roundId, range: { lo, hi } };
+  const finite = kind !== 'train' || result.partial === null || isFinitePartial(result.partial);
+  const isDoubtful = !finite || isCompared(state, claim);
+  const digest = isDoubtful ? digestOfResult(message, payload) : null;
+  return { type: 'partial', ...claim, digest, finite };
+}
+
+/** A result as it came, and as it was read. */
+export interface IncomingResult {
+  readonly message: ToCoordinatorOf<'partial' | 'outputs'>;
+  readonly payload: Uint8Array;
+  readonly result: ShardResult;
+}
