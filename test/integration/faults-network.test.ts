@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { FaultPlan } from '../../chaos/plan.js';
+import { expectExact, planOf } from './exact-run.js';
 import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
 
 // test/fixtures/jobs/cnn.ts: 12 steps, of which two have 2 of the 4 shards.
@@ -20,32 +21,11 @@ beforeEach(async () => {
 });
 afterEach(() => run.end());
 
-async function planFile(faults: FaultPlan['faults']): Promise<string> {
-  const file = run.at('plan.json');
-  await writeFile(file, JSON.stringify({ faults }));
-  return file;
-}
-
-/**
- * The run has the undisturbed bits, every fault took effect, nothing goes on, and the work was not simply redone:
- * all that workers began, those that died included, is what the steps need, what was outstanding at the faults, and
- * what was computed a second time because its first answer was late.
- */
-async function expectExact({ report, exitCode }: Trained, faults: number): Promise<void> {
-  expect(exitCode).toBe(0);
-  expect(bitsOf({ report })).toEqual(bitsOf(reference));
-  const { injectedFaults = [], shardsBegun, shardsDuplicated } = report;
-  expect(injectedFaults.map(({ tookEffect, what }) => [tookEffect, what])).toEqual(
-    Array.from({ length: faults }, () => [true, expect.any(String)]),
-  );
-  const outstanding = injectedFaults.reduce((sum, { outstandingShards }) => sum + outstandingShards, 0);
-  expect(shardsBegun).toBeGreaterThanOrEqual(stepShards);
-  expect(shardsBegun).toBeLessThanOrEqual(stepShards + outstanding + shardsDuplicated);
-  expect(await run.running()).toEqual([]);
-}
+const expectUnharmed = (trained: Trained, faults: number): Promise<void> =>
+  expectExact(run, trained, { reference, faults, shards: stepShards });
 
 async function trainUnder(faults: FaultPlan['faults']): Promise<Trained> {
-  return run.train([...job, '--workers', '2', '--faults', await planFile(faults)]);
+  return run.train([...job, '--workers', '2', '--faults', await planOf(run, faults)]);
 }
 
 describe('a connection of a local worker', () => {
@@ -54,7 +34,7 @@ describe('a connection of a local worker', () => {
       { step: 2, phase: 'receiving', do: 'cut' },
       { step: 6, phase: 'uploading', do: 'cut', how: 'end' },
     ]);
-    await expectExact(trained, 2);
+    await expectUnharmed(trained, 2);
     const [first, second] = trained.report.injectedFaults ?? [];
     expect(first.what).toMatch(/^cut \(reset\) with [1-9]\d* bytes under way$/);
     expect(second.what).toMatch(/^cut \(end\) with [1-9]\d* bytes under way$/);
@@ -69,7 +49,7 @@ describe('a connection of a local worker', () => {
       { step: 5, phase: 'receiving', do: 'throttle', ms: 400, bytesPerSecond: 50_000 },
       { step: 7, phase: 'uploading', do: 'delay', ms: 150 },
     ]);
-    await expectExact(trained, 4);
+    await expectUnharmed(trained, 4);
     expect(trained.report.faults).toEqual([]);
   });
 
@@ -78,7 +58,7 @@ describe('a connection of a local worker', () => {
       { step: 2, phase: 'uploading', do: 'duplicate' },
       { step: 6, phase: 'receiving', do: 'duplicate' },
     ]);
-    await expectExact(trained, 2);
+    await expectUnharmed(trained, 2);
     expect(trained.report.samplesSeen).toBe(2 * (5 * 32 + 11));
   });
 
@@ -89,20 +69,20 @@ describe('a connection of a local worker', () => {
       { step: 7, phase: 'uploading', do: 'corrupt', bits: 64 },
       { step: 9, phase: 'receiving', do: 'corrupt', bits: 64 },
     ]);
-    await expectExact(trained, 4);
+    await expectUnharmed(trained, 4);
     // Each of them ended a connection, with a reason of the protocol.
     expect(trained.report.faults.length).toBeGreaterThanOrEqual(1);
   });
 
   it('that falls silent holds nobody up: others compute what it held', async () => {
     const trained = await trainUnder([{ step: 3, phase: 'uploading', do: 'half-open' }]);
-    await expectExact(trained, 1);
+    await expectUnharmed(trained, 1);
   });
 });
 
 describe('workers that joined over TCP, through the proxy of a coordinator under a plan,', () => {
   it('are cut off, reset and slowed, and train to the same bits', async () => {
-    const plan = await planFile([
+    const plan = await planOf(run, [
       { step: 2, phase: 'receiving', do: 'cut', worker: 0 },
       { step: 4, phase: 'uploading', do: 'delay', ms: 100, worker: 1 },
       { step: 6, phase: 'uploading', do: 'cut', worker: 1 },
