@@ -1,3 +1,4 @@
+import { readFileSync, rmSync } from 'node:fs';
 import { chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -12,18 +13,29 @@ export type RunAccess = z.infer<typeof runAccess>;
 
 /**
  * Lets this user, and no other, observe a run by its folder.
- * @returns what takes the file away when the run ends, unless another run has written it anew
+ * @returns what takes the file away when the run ends, unless another run has written it anew; a process that ends
+ * at once does so as well
  */
-export async function writeRunAccess(folder: string, access: RunAccess): Promise<() => Promise<void>> {
+export async function writeRunAccess(folder: string, access: RunAccess): Promise<() => void> {
   const file = join(folder, fileName);
   const text = JSON.stringify(access);
   await rm(file, { force: true });
   await writeFile(file, text, { mode: 0o600, flag: 'wx' });
   await chmod(file, 0o600);
-  return async () => {
-    const found = await readFile(file, 'utf8').catch(() => null);
-    if (found === text) await rm(file, { force: true });
+  const remove = (): void => {
+    process.off('exit', remove);
+    if (contentOf(file) === text) rmSync(file, { force: true });
   };
+  process.once('exit', remove);
+  return remove;
+}
+
+function contentOf(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return null;
+  }
 }
 
 /** @throws LockstepError BAD_OPTION if no run goes on in the folder, or others could have written there */

@@ -30,7 +30,7 @@ export async function runTraining(
   silenceTfjsBanner();
   let hasStarted = false;
   let cluster: Cluster | null = null;
-  let takeAway: Promise<() => Promise<void>> = Promise.resolve(async () => {});
+  let takeAway: Promise<() => void> = Promise.resolve(async () => {});
   const onEvent: RunListener = (event) => {
     // From here on the folder is this run's. A token that others gave is not written anywhere.
     const folder = cluster?.url.startsWith('ws+unix:') ? options.checkpointDir : undefined;
@@ -39,7 +39,7 @@ export async function runTraining(
       takeAway = writeRunAccess(folder, { url, token }).catch((error: unknown) => {
         const text = `warning: lockstep status cannot be used with the run's folder: ${messageOf(error)}`;
         view.announce({ tone: 'warning', text });
-        return async () => {};
+        return () => {};
       });
     }
     hasStarted ||= event.type === 'start';

@@ -117,7 +117,12 @@ async function run(
     if (event.type === 'warning' || event.type === 'worker-lost') view.onEvent(event);
   };
   view.announce({ tone: 'dim', text: `training by ${name}` });
-  const cluster = await Cluster.local({ workers, backend, threadsPerWorker, job: loaded, onEvent });
+  // A worker whose canary has other bits must take part: what differs is to be named.
+  const cluster = await Cluster.local({
+    ...{ workers, backend, threadsPerWorker, onEvent },
+    job: loaded,
+    allowMixed: true,
+  });
   try {
     const report = await trainJob(cluster, loaded, {
       shards,

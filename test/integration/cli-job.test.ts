@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,8 +20,9 @@ beforeAll(async () => {
   await cp(join(root, 'dist'), join(installed, 'dist'), { recursive: true });
   await cp(join(root, 'package.json'), join(installed, 'package.json'));
   program = join(installed, 'dist', 'cli', 'main.js');
-  const dependencies = ['@tensorflow', 'commander', 'csv-parse', 'msgpackr', 'pino', 'tsx', 'ws', 'zod'];
-  for (const name of dependencies) {
+  const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+  // Scoped packages lie in the folder of their scope.
+  for (const name of new Set(Object.keys(dependencies).map((path) => path.split('/')[0]))) {
     await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name));
   }
 });

@@ -120,7 +120,11 @@ describe('a signal', () => {
       const ended = await run.ended;
       expect(ended.stderr).toBe('');
       expect(ended.exitCode).toBe(code);
-      expect(ended.entries.some(({ msg }) => msg?.startsWith('finishing the step, then saving'))).toBe(true);
+      expect(
+        ended.entries.some(({ msg }) =>
+          /^finishing the step, for at most 30 s, then saving;/.test(msg ?? ''),
+        ),
+      ).toBe(true);
       expect(workerPids(ended).filter(isAlive)).toEqual([]);
       const step = Number(endOf(ended)?.step);
       expect(step).toBeGreaterThan(0);

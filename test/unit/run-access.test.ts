@@ -22,17 +22,17 @@ it('a run takes away what it wrote about itself', async () => {
   const folder = newFolder();
   const takeAway = await writeRunAccess(folder, first);
   expect(await readRunAccess(folder)).toEqual(first);
-  await takeAway();
+  takeAway();
   expect(existsSync(join(folder, 'live.json'))).toBe(false);
-  await takeAway();
+  takeAway();
 });
 
 it('a run that has lost its folder leaves what the next one wrote about itself', async () => {
   const folder = newFolder();
   const takeAway = await writeRunAccess(folder, first);
   const takeOtherAway = await writeRunAccess(folder, second);
-  await takeAway();
+  takeAway();
   expect(await readRunAccess(folder)).toEqual(second);
-  await takeOtherAway();
+  takeOtherAway();
   expect(existsSync(join(folder, 'live.json'))).toBe(false);
 });
