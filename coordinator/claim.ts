@@ -1,4 +1,5 @@
 import type { ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
+import { lossSumsOf } from '../shared/sums.js';
 import type { ShardResult } from './active-round.js';
 import { isCompared } from './core/answer.js';
 import type { RoundSpec } from './core/round.js';
@@ -10,15 +11,17 @@ import { digestOfResult } from './server/incoming.js';
  * What the core is told of a worker's result: for which shards it is, whether it is finite, and its digest, which is
  * computed only where the result will be compared with another.
  * @param kind of the round it is for; null if that is not the present one
+ * @param outputs of the model
  */
 export function claimOf(
   worker: number,
   { message, payload, result }: IncomingResult,
-  { kind, state }: { kind: RoundSpec['kind'] | null; state: RunState },
+  { kind, state, outputs }: { kind: RoundSpec['kind'] | null; state: RunState; outputs: number },
 ): RunInput {
   const { round: roundId, lo, hi } = message;
   const claim = { worker, roundId, range: { lo, hi } };
-  const finite = kind !== 'train' || result.partial === null || isFinitePartial(result.partial);
+  const { partial } = result;
+  const finite = kind !== 'train' || partial === null || isFinitePartial(partial, lossSumsOf(outputs));
   const isDoubtful = !finite || isCompared(state, claim);
   const digest = isDoubtful ? digestOfResult(message, payload) : null;
   return { type: 'partial', ...claim, digest, finite };

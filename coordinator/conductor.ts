@@ -248,7 +248,8 @@ export class Conductor {
     }
     const incoming = { message, payload, result };
     this.#incoming = result;
-    this.#mailbox.post(claimOf(remote.worker, incoming, { kind, state: this.#state }));
+    const { outputs } = this.#setup.resultShape;
+    this.#mailbox.post(claimOf(remote.worker, incoming, { kind, state: this.#state, outputs }));
     this.#incoming = null;
   }
 

@@ -21,9 +21,12 @@ export interface SumsLayout {
   readonly scores: number;
 }
 
+/** How many positions of the sums, the first ones, are about the loss; those of metrics follow. */
+export const lossSumsOf = (outputs: number): number => 1 + 2 * outputs;
+
 export function layoutOf(program: Scored): SumsLayout {
   const outputs = program.outputs.map((_, index) => ({ loss: 1 + 2 * index, elements: 2 + 2 * index }));
-  let length = 1 + 2 * outputs.length;
+  let length = lossSumsOf(outputs.length);
   let scores = 0;
   const metrics = program.metrics.map(({ metric }): MetricPlace => {
     const state = stateOf(metric);

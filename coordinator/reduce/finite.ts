@@ -1,8 +1,16 @@
 import type { ShardPartial } from '../../shared/partial.js';
 
-/** Whether the gradient and the BatchNorm moments of a partial hold neither NaN nor Inf. */
-export function isFinitePartial({ gradient, moments }: ShardPartial): boolean {
-  return isFiniteFloat32(gradient) && moments.every(({ mean, m2 }) => areFinite(mean) && areFinite(m2));
+/**
+ * Whether the gradient, the BatchNorm moments and the loss of a partial hold neither NaN nor Inf: what a step is not
+ * committed with. A metric may be NaN.
+ * @param lossSums how many of its sums, the first ones, are about the loss
+ */
+export function isFinitePartial({ gradient, moments, sums }: ShardPartial, lossSums: number): boolean {
+  return (
+    areFinite(sums.subarray(0, lossSums)) &&
+    isFiniteFloat32(gradient) &&
+    moments.every(({ mean, m2 }) => areFinite(mean) && areFinite(m2))
+  );
 }
 
 /** All ones in NaN and Inf, and in no other float32. */

@@ -13,8 +13,10 @@ const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
 describe('a partial', () => {
   it('is finite if every number of its gradient and moments is, also the largest and smallest', () => {
     const max = 3.4028234663852886e38;
-    expect(isFinitePartial(partialOf([max, max, -max, 1e-45, -0, 0, max]))).toBe(true);
-    expect(isFinitePartial(partialOf([], [Number.MAX_VALUE, Number.MAX_VALUE, Number.MIN_VALUE]))).toBe(true);
+    expect(isFinitePartial(partialOf([max, max, -max, 1e-45, -0, 0, max]), 1)).toBe(true);
+    expect(isFinitePartial(partialOf([], [Number.MAX_VALUE, Number.MAX_VALUE, Number.MIN_VALUE]), 1)).toBe(
+      true,
+    );
   });
 
   it('is not finite if one number is NaN or Inf, wherever it stands', () => {
@@ -26,15 +28,28 @@ describe('a partial', () => {
         (length, at, value) => {
           const numbers = Array.from({ length }, (_, i) => (i === at % length ? value : i - 7));
           const fine = numbers.map(() => 1);
-          expect(isFinitePartial(partialOf(numbers))).toBe(false);
-          expect(isFinitePartial(partialOf(fine, numbers, fine))).toBe(false);
-          expect(isFinitePartial(partialOf(fine, fine, numbers))).toBe(false);
+          expect(isFinitePartial(partialOf(numbers), 1)).toBe(false);
+          expect(isFinitePartial(partialOf(fine, numbers, fine), 1)).toBe(false);
+          expect(isFinitePartial(partialOf(fine, fine, numbers), 1)).toBe(false);
         },
       ),
     );
   });
 
   it('is not finite with Inf of both signs, which a sum would hide', () => {
-    expect(isFinitePartial(partialOf([bad[1], bad[2], bad[1], bad[2], bad[2], bad[1]]))).toBe(false);
+    expect(isFinitePartial(partialOf([bad[1], bad[2], bad[1], bad[2], bad[2], bad[1]]), 1)).toBe(false);
   });
+});
+
+it('a partial is not finite if its loss is not, whatever its metrics are', () => {
+  // Regularisation, loss and elements of one output, and a metric.
+  const withSums = (...sums: number[]): ShardPartial => ({
+    ...partialOf([1]),
+    sums: Float64Array.from(sums),
+  });
+  expect(isFinitePartial(withSums(0, 2, 8, Number.NaN), 3)).toBe(true);
+  for (const value of bad) {
+    expect(isFinitePartial(withSums(0, value, 8, 1), 3)).toBe(false);
+    expect(isFinitePartial(withSums(value, 2, 8, 1), 3)).toBe(false);
+  }
 });

@@ -96,7 +96,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a result that is not finite is not confirmed',
     file: 'coordinator/claim.ts',
-    find: "const finite = kind !== 'train' || result.partial === null || isFinitePartial(result.partial);",
+    find: "const finite = kind !== 'train' || partial === null || isFinitePartial(partial, lossSumsOf(outputs));",
     replace: 'const finite = true;',
     firstSeed: 30,
   },
