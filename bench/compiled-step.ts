@@ -9,13 +9,13 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import * as tf from '@tensorflow/tfjs';
 import type { ShardTask } from '../shared/program.js';
 import { Random } from '../shared/random.js';
 import { backendEnvironment } from '../worker/backend/environment.js';
 import { type BackendName, loadBackend } from '../worker/backend/select.js';
 import { createProgram } from '../worker/compute/create-program.js';
 import { describeMachine } from './machine.js';
+import { mnistCnn, mnistMlp } from './models.js';
 import { describeMs, describeRatio } from './statistics.js';
 
 const { values } = parseArgs({
@@ -31,33 +31,10 @@ const { values } = parseArgs({
 const stepsPerTurn = 5;
 const batchRows = Number(values.batch);
 
-function cnn(): tf.LayersModel {
-  const { conv2d, batchNormalization, reLU, maxPooling2d, flatten, dropout, dense } = tf.layers;
-  return tf.sequential({
-    layers: [
-      conv2d({ inputShape: [28, 28, 1], filters: 32, kernelSize: 3, useBias: false }),
-      batchNormalization(),
-      reLU(),
-      conv2d({ filters: 64, kernelSize: 3, activation: 'relu' }),
-      maxPooling2d({ poolSize: 2 }),
-      flatten(),
-      dropout({ rate: 0.25 }),
-      dense({ units: 128, activation: 'relu' }),
-      dense({ units: 10 }),
-    ],
-  });
-}
-
-function mlp(): tf.LayersModel {
-  const { flatten, dense } = tf.layers;
-  const hidden = [300, 100].map((units) => dense({ units, activation: 'relu' }));
-  return tf.sequential({ layers: [flatten({ inputShape: [28, 28, 1] }), ...hidden, dense({ units: 10 })] });
-}
-
 /** Times training shards of one backend, each time the parent asks. */
 async function compute(backend: BackendName): Promise<void> {
   const { fingerprint } = await loadBackend({ backend, threads: 1 });
-  const model = values.model === 'mlp' ? mlp() : cnn();
+  const model = values.model === 'mlp' ? mnistMlp() : mnistCnn();
   const loss = {
     kind: 'builtin',
     name: 'sparseCategoricalCrossentropy',
