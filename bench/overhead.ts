@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { ask } from './ask.js';
 import type { StepsOrder, TreeConfig } from './distributed-process.js';
 import { describeMachine } from './machine.js';
 import { describeMs, describeRatio } from './statistics.js';
@@ -51,28 +52,12 @@ class TreeProcess {
   static async start(config: TreeConfig): Promise<TreeProcess> {
     const entry = fileURLToPath(new URL('distributed-process.ts', import.meta.url));
     const tree = new TreeProcess(fork(entry, [], { cwd: config.root }));
-    await tree.#ask({ ...config, steps });
+    await ask(tree.#child, { ...config, steps });
     return tree;
   }
 
   run(order: StepsOrder): Promise<number[]> {
-    return this.#ask(order);
-  }
-
-  async #ask(message: object): Promise<number[]> {
-    this.#child.send(message);
-    const settled = new AbortController();
-    const { signal } = settled;
-    try {
-      const answer = await Promise.race([
-        once(this.#child, 'message', { signal }),
-        once(this.#child, 'exit', { signal }),
-      ]);
-      if (!Array.isArray(answer[0])) throw new Error(`the process of a tree ended with ${answer[0]}`);
-      return answer[0] as number[];
-    } finally {
-      settled.abort();
-    }
+    return ask(this.#child, order);
   }
 
   async close(): Promise<void> {

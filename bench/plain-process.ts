@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { backendEnvironment } from '../worker/backend/environment.js';
+import { ask } from './ask.js';
 import type { DigitsCnn } from './digits-cnn.js';
 
 export interface PlainConfig {
@@ -35,29 +35,13 @@ export class PlainProcess {
     const env = { ...process.env, ...(threads === null ? quiet : backendEnvironment(threads)) };
     const child = fork(entry, [], { env, serialization: 'advanced' });
     const plain = new PlainProcess(child);
-    await plain.#ask({ ...config, cnn });
+    await ask(child, { ...config, cnn } satisfies ToPlain);
     return plain;
   }
 
   /** Takes one step, then so many more, and gives what each of those took, in milliseconds. */
   run(method: PlainOrder['method'], steps: number): Promise<number[]> {
-    return this.#ask({ method, steps });
-  }
-
-  async #ask(message: ToPlain): Promise<number[]> {
-    this.#child.send(message);
-    const settled = new AbortController();
-    const { signal } = settled;
-    try {
-      const answer = await Promise.race([
-        once(this.#child, 'message', { signal }),
-        once(this.#child, 'exit', { signal }),
-      ]);
-      if (!Array.isArray(answer[0])) throw new Error(`the plain process ended with ${answer[0]}`);
-      return answer[0] as number[];
-    } finally {
-      settled.abort();
-    }
+    return ask(this.#child, { method, steps } satisfies ToPlain);
   }
 
   close(): void {

@@ -1,12 +1,12 @@
 import type { Clock } from '../shared/clock.js';
 import { assertNever, LockstepError } from '../shared/errors.js';
-import { encodePartial } from '../shared/protocol/partial-payload.js';
 import type { WorkerSession } from '../shared/protocol/session.js';
-import { decodeShardData, encodeTensors } from '../shared/protocol/tensor-payload.js';
+import { decodeShardData } from '../shared/protocol/tensor-payload.js';
 import type { ToWorker, ToWorkerOf } from '../shared/protocol/to-worker.js';
 import { peerLimits } from '../shared/transport/connection.js';
 import type { BackendName } from './backend/select.js';
 import { transition, type WorkerEnding, type WorkerInput, type WorkerState } from './core/machine.js';
+import { sendResult } from './send-result.js';
 import type { FromThread } from './thread-messages.js';
 import type { ThreadBreak, ThreadPort } from './thread-port.js';
 
@@ -184,16 +184,9 @@ export class WorkerActor {
       case 'computing':
         this.#computing = { round: answer.round, shard: answer.shard };
         return;
-      case 'partial': {
-        const { round, lo, hi, computeMs, digests } = answer;
-        const { sections, payload } = encodePartial(answer.partial);
-        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections, digests }, payload);
-      }
-      case 'outputs': {
-        const { round, lo, hi, computeMs } = answer;
-        const { tensors, payload } = encodeTensors(answer.tensors);
-        return this.#session.send({ type: 'outputs', round, lo, hi, computeMs, tensors }, payload);
-      }
+      case 'partial':
+      case 'outputs':
+        return sendResult(this.#session, answer);
       case 'reset':
         return;
       case 'finished':

@@ -6,7 +6,7 @@ const ownCopy = ['--job', fixtureJob('interrupted')];
 /** Same file, same fingerprint, other bits: as a defective device. */
 const skewed = { LOCKSTEP_TEST_SKEW: '1' };
 /** Slow enough for another worker to start meanwhile. */
-const slow = { LOCKSTEP_TEST_JITTER: '600' };
+const slow = { LOCKSTEP_TEST_JITTER: '300' };
 
 let run: TestRun;
 let local: TestRun;

@@ -1,9 +1,9 @@
-import { encodePartial } from '../../shared/protocol/partial-payload.js';
 import { type WorkerSession, workerSession } from '../../shared/protocol/session.js';
-import { decodeShardData, encodeTensors } from '../../shared/protocol/tensor-payload.js';
+import { decodeShardData } from '../../shared/protocol/tensor-payload.js';
 import type { ToWorker } from '../../shared/protocol/to-worker.js';
 import type { MemoryPair } from '../../shared/transport/memory.js';
 import { ShardComputer } from '../../worker/compute/shard-computer.js';
+import { sendResult } from '../../worker/send-result.js';
 import type { FromThread, ToThread } from '../../worker/thread-messages.js';
 import type { SharedThread } from './shared-thread.js';
 
@@ -125,16 +125,9 @@ export class InProcessWorker {
       case 'computing':
         this.shardsComputed += 1;
         return;
-      case 'partial': {
-        const { round, lo, hi, computeMs, digests } = answer;
-        const { sections, payload } = encodePartial(answer.partial);
-        return this.#session.send({ type: 'partial', round, lo, hi, computeMs, sections, digests }, payload);
-      }
-      case 'outputs': {
-        const { round, lo, hi, computeMs } = answer;
-        const { tensors, payload } = encodeTensors(answer.tensors);
-        return this.#session.send({ type: 'outputs', round, lo, hi, computeMs, tensors }, payload);
-      }
+      case 'partial':
+      case 'outputs':
+        return sendResult(this.#session, answer);
       case 'finished':
         return;
       case 'failed':

@@ -1,41 +1,16 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
 import { bind, privateSocketPath } from '../../coordinator/server/bind.js';
-import { type AuthenticatedPeer, type ListenOptions, listen } from '../../coordinator/server/listener.js';
 import { createSocketServer } from '../../coordinator/server/socket-server.js';
-import { createToken, readToken } from '../../shared/token.js';
 import { strangerLimits } from '../../shared/transport/connection.js';
 import { openWebSocket } from '../../shared/transport/websocket-client.js';
 import { connect } from '../../worker/connect.js';
+import { coordinator, token } from './listening-coordinator.js';
 
-const token = 'a token of enough characters';
 const pem = (file: string): string =>
   readFileSync(new URL(`../fixtures/tls/${file}`, import.meta.url), 'utf8');
-
-const cleanups: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function coordinator(options: Partial<ListenOptions> = {}) {
-  const peers: AuthenticatedPeer[] = [];
-  const logged: string[] = [];
-  const listener = await listen({
-    address: { host: '127.0.0.1', port: 0 },
-    token,
-    runId: 'run-1',
-    term: 7,
-    warn: (line) => void logged.push(line),
-    onPeer: (peer) => peers.push(peer),
-    ...options,
-  });
-  cleanups.push(() => listener.close());
-  return { listener, url: listener.url, peers, logged };
-}
 
 const stranger = (url: string) => openWebSocket({ url, timeoutMs: 2_000, limits: strangerLimits });
 
@@ -121,7 +96,7 @@ describe('joining a run', () => {
       onConnection: () => undefined,
     });
     const { url } = await bind(server, { host: '127.0.0.1', port: 0 }, 'ws');
-    cleanups.push(() => void server.close());
+    onTestFinished(() => void server.close());
     await expect(connect({ url, token, timeoutMs: 100 })).rejects.toMatchObject({
       code: 'CONNECTION_LOST',
       message: expect.stringContaining('too long to authenticate'),
@@ -143,7 +118,7 @@ describe('joining a run', () => {
       },
     });
     const { url } = await bind(server, { host: '127.0.0.1', port: 0 }, 'ws');
-    cleanups.push(() => void server.close());
+    onTestFinished(() => void server.close());
     await expect(connect({ url, token, protocol: 1 })).rejects.toMatchObject({
       code: 'AUTH_FAILED',
       message: expect.stringContaining('does not hold this token'),
@@ -159,7 +134,7 @@ describe('a stranger', () => {
     const slow = connectSocket(port, '127.0.0.1');
     slow.write('GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ');
     const drip = setInterval(() => slow.write('a'), 20);
-    cleanups.push(() => clearInterval(drip));
+    onTestFinished(() => clearInterval(drip));
     const idle = await stranger(url);
     // Whoever is still writing when it is cut off may see a reset before the end.
     const ended = (socket: Socket) =>
@@ -255,83 +230,5 @@ describe('a stranger', () => {
     expect(logged).toHaveLength(10);
     await listener.close();
     expect(logged.slice(10)).toEqual([expect.stringMatching(/^turned away more: 20 × no_websocket; /)]);
-  });
-});
-
-describe('listening', () => {
-  it('refuses a taken port and a taken socket', async () => {
-    const { url } = await coordinator();
-    const port = Number(new URL(url).port);
-    await expect(coordinator({ address: { host: '127.0.0.1', port } })).rejects.toMatchObject({
-      code: 'ADDRESS_IN_USE',
-    });
-    const unix = privateSocketPath();
-    await coordinator({ address: { unix } });
-    await expect(coordinator({ address: { unix } })).rejects.toMatchObject({ code: 'ADDRESS_IN_USE' });
-  });
-
-  it('refuses an address that other machines reach without TLS, unless told', async () => {
-    await expect(coordinator({ address: { host: '0.0.0.0', port: 0 } })).rejects.toMatchObject({
-      code: 'BAD_OPTION',
-      hint: expect.stringContaining('--insecure'),
-    });
-  });
-
-  it('refuses an address of another machine, a certificate that is none, and a path that is too long', async () => {
-    const elsewhere = { address: { host: '192.0.2.1', port: 0 }, insecure: true };
-    await expect(coordinator(elsewhere)).rejects.toMatchObject({ code: 'BAD_OPTION' });
-    await expect(coordinator({ tls: { cert: 'x', key: 'y' } })).rejects.toMatchObject({ code: 'BAD_OPTION' });
-    await expect(coordinator({ address: { unix: `/tmp/${'x'.repeat(120)}` } })).rejects.toMatchObject({
-      code: 'BAD_OPTION',
-    });
-  });
-
-  it('makes a socket that only this user can reach, and leaves nothing behind', async () => {
-    const unix = privateSocketPath();
-    const { listener, url } = await coordinator({ address: { unix } });
-    expect(statSync(unix).mode & 0o777).toBe(0o600);
-    expect(statSync(dirname(unix)).mode & 0o777).toBe(0o700);
-    const session = await connect({ url, token });
-    await listener.close();
-    expect((await session.closed).code).toBe('goodbye');
-    expect(() => statSync(dirname(unix))).toThrow('ENOENT');
-  });
-
-  it('refuses a socket in a directory that others can enter', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'open-'));
-    cleanups.push(() => rmSync(directory, { recursive: true }));
-    chmodSync(directory, 0o755);
-    await expect(coordinator({ address: { unix: join(directory, 's.sock') } })).rejects.toMatchObject({
-      code: 'BAD_OPTION',
-    });
-  });
-});
-
-describe('a token', () => {
-  const warnings: string[] = [];
-  const warn = (message: string): void => void warnings.push(message);
-
-  it('is new each time, and long', () => {
-    expect(createToken()).not.toBe(createToken());
-    expect(createToken()).toHaveLength(43);
-  });
-
-  it('comes from its file, else from the environment', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'token-'));
-    cleanups.push(() => rmSync(directory, { recursive: true }));
-    const file = join(directory, 'token');
-    writeFileSync(file, 'from the file, 16 and more\n', { mode: 0o644 });
-    const environment = { LOCKSTEP_TOKEN: 'from the environment, 16 and more' };
-    expect(await readToken({ file, environment, warn })).toBe('from the file, 16 and more');
-    expect(warnings).toEqual([`every user of this machine can read ${file}; chmod 600 it`]);
-    expect(await readToken({ environment, warn })).toBe('from the environment, 16 and more');
-  });
-
-  it.each([
-    ['is nowhere', { environment: {} }],
-    ['is short', { environment: { LOCKSTEP_TOKEN: '123456789012345' } }],
-    ['is in a file that is not there', { file: '/nowhere/token', environment: {} }],
-  ])('fails with BAD_OPTION when it %s', async (_, source) => {
-    await expect(readToken({ ...source, warn })).rejects.toMatchObject({ code: 'BAD_OPTION' });
   });
 });
