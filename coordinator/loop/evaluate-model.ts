@@ -132,8 +132,8 @@ async function predict(
   options: PredictOptions,
 ): Promise<tf.Tensor | tf.Tensor[]> {
   const dataset = predictionData(x, model);
-  // A prediction has no loss; workers need one to be named.
-  const objective = { loss: model.outputNames.map(() => 'meanSquaredError') };
+  // A prediction has no loss; workers need one to be named. A model that is not built yet has no outputs to list.
+  const objective = { loss: 'meanSquaredError' };
   const { program, state, shards, batchSize } = await prepare(access, model, objective, options);
   const signature = { ...signatureOf(model, program), outputs: [] };
   const source = evaluationSource(dataset, batchSize, 0);

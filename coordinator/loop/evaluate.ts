@@ -11,6 +11,7 @@ import { feed } from './feed.js';
 export interface EvaluationRequest {
   readonly source: BatchSource;
   readonly shards: number;
+  /** Lent from the first batch to the last: callbacks may set others meanwhile, and workers that come late get these. */
   readonly weights: WeightsVersion;
   readonly prepare: (batch: Batch) => Batch;
   /** Asked after every batch. */
@@ -38,14 +39,19 @@ export async function evaluateSource(
   let batch = 0;
   const { signal = null, onWaiting = () => {} } = request;
   const options = { kind: 'evaluate' as const, batchSize, shards, firstStep: 0, prepare, signal, onWaiting };
-  for await (const turn of feed(conductor, source.open(0, null), options)) {
-    await onBatchBegin?.(batch);
-    const { sum } = await turn.run(weights);
-    invariant(sum !== null, 'an evaluation without a sum');
-    totals.add(sum.sums, sum.scores, turn.batch.rows);
-    await onBatchEnd?.(batch, totals.logs({ ranked: false }));
-    if (isInterrupted?.()) return null;
-    batch += 1;
+  const release = weights.lend();
+  try {
+    for await (const turn of feed(conductor, source.open(0, null), options)) {
+      await onBatchBegin?.(batch);
+      const { sum } = await turn.run(weights);
+      invariant(sum !== null, 'an evaluation without a sum');
+      totals.add(sum.sums, sum.scores, turn.batch.rows);
+      await onBatchEnd?.(batch, totals.logs({ ranked: false }));
+      if (isInterrupted?.()) return null;
+      batch += 1;
+    }
+  } finally {
+    release();
   }
   // The wait for a batch ended without one.
   if (isInterrupted?.()) return null;
@@ -61,11 +67,16 @@ export async function predictSource(
   const { batchSize } = source;
   let batch = 0;
   const options = { kind: 'predict' as const, batchSize, shards, firstStep: 0, prepare, onWaiting };
-  for await (const turn of feed(conductor, source.open(0, null), options)) {
-    await onBatchBegin?.(batch);
-    parts.push(...(await turn.run(weights)).outputs);
-    await onBatchEnd?.(batch, {});
-    batch += 1;
+  const release = weights.lend();
+  try {
+    for await (const turn of feed(conductor, source.open(0, null), options)) {
+      await onBatchBegin?.(batch);
+      parts.push(...(await turn.run(weights)).outputs);
+      await onBatchEnd?.(batch, {});
+      batch += 1;
+    }
+  } finally {
+    release();
   }
   invariant(parts.length > 0, 'a prediction of nothing');
   return parts[0].map((_, output) => concatRows(parts.map((tensors) => tensors[output])));

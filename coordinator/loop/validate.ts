@@ -26,13 +26,10 @@ export async function validateEpoch(
   if (validation === null || !isDue) return {};
   const { stepsPerEpoch: batches } = validation;
   await callbacks.onTestBegin(training);
-  const { weights } = state;
-  // Callbacks may set others meanwhile, and workers that come later still get these.
-  const release = weights.lend();
   const logs = await evaluateSource(conductor, program, {
     source: validation,
     shards,
-    weights,
+    weights: state.weights,
     prepare: prepareValidation,
     isInterrupted,
     signal: plan.signal,
@@ -42,7 +39,7 @@ export async function validateEpoch(
       await callbacks.onTestBatchEnd(batch, batchLogs, training);
       onEvent({ type: 'test-batch', batch, batches });
     },
-  }).finally(release);
+  });
   if (logs === null) return null;
   await callbacks.onTestEnd(logs, training);
   return Object.fromEntries(Object.entries(logs).map(([name, value]) => [`val_${name}`, value]));

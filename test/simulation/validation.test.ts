@@ -1,12 +1,9 @@
-import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
-import type { Callback } from '../../coordinator/callbacks/callback.js';
 import { sgd } from '../../coordinator/optimizer/configs.js';
 import type { HostTensor } from '../../shared/tensors.js';
 import { recorder } from './hook-recorder.js';
-import { InProcessCluster } from './in-process-cluster.js';
-import { plainModel, tinyData, train, trainOn } from './tiny-training.js';
+import { plainModel, tinyData, trainOn } from './tiny-training.js';
 
 const two = { workers: 2 };
 const validation = tinyData(20);
@@ -56,35 +53,5 @@ describe('validation', () => {
     expect(three.outcome.history.history).toEqual(one.outcome.history.history);
     expect(three.stateSha256).toBe(one.stateSha256);
     expect(three.weightsSha256).toBe(without.weightsSha256);
-  });
-
-  it('measures the weights that it began with, on workers that come in the middle of it as well', async () => {
-    const validated = async (comes: boolean): Promise<readonly number[]> => {
-      const cluster = new InProcessCluster({ workers: 1 });
-      const callback: Callback = {
-        name: 'setter',
-        async onTestBatchEnd(batch, _logs, training) {
-          if (batch > 0) return;
-          // Until the line has let go of the weights that it sent.
-          await setImmediate();
-          const zeros = training.getWeights().map(({ length }) => new Float32Array(length));
-          for (let time = 0; time < 2; time++) training.setWeights(zeros);
-          if (!comes) return;
-          cluster.join();
-          await expect.poll(() => cluster.access.conductor.readyCount).toBe(2);
-        },
-      };
-      try {
-        const { outcome } = await train(cluster, {
-          epochs: 1,
-          validation: tinyData(32),
-          callbacks: [callback],
-        });
-        return outcome.history.history.val_loss;
-      } finally {
-        cluster.close();
-      }
-    };
-    expect(await validated(true)).toEqual(await validated(false));
   });
 });
