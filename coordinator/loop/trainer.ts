@@ -10,7 +10,7 @@ import type { Conductor } from '../conductor.js';
 import { isAbandoned } from '../core/stop-error.js';
 import type { StepFacts } from '../receipts/receipts.js';
 import { auditedShards } from './audited-shards.js';
-import { commitStep, type StepResult } from './commit-step.js';
+import { commitStep, recordStep, type StepResult } from './commit-step.js';
 import { feed, type Turn } from './feed.js';
 import { hashState, type RunningState, resumeFrom, takeSnapshot } from './run-snapshot.js';
 import { withSkipped } from './skipped-steps.js';
@@ -204,20 +204,20 @@ export class Trainer {
     const outcome = await turn.run(state.weights);
     const updateMs = performance.now();
     invariant(outcome.sum !== null, 'a step without a sum');
-    const { step, samplesSeen } = this.#position;
+    const { step } = this.#position;
     const facts = { step: step + 1, epoch, batch, samples, cursor, shards: outcome.digests };
     const result = commitStep(this.#plan, facts, outcome);
     const isCommitted = result.kind === 'committed';
+    const { skippedSteps: before } = this.#position;
+    const skippedSteps = isCommitted ? before : await this.#skip(outcome.sum, facts, result);
+    if (skippedSteps === null) return;
     if (isCommitted) this.#totals.add(outcome.sum.sums, outcome.sum.scores, rows);
-    else if (!(await this.#skip(outcome.sum, facts, result))) return;
-    this.#position = {
-      ...this.#position,
-      step: step + 1,
-      batch: batch + 1,
-      cursor,
-      samplesSeen: samplesSeen + rows,
-    };
+    const samplesSeen = this.#position.samplesSeen + rows;
+    const place = { step: step + 1, batch: batch + 1, cursor, samplesSeen, skippedSteps };
+    this.#position = { ...this.#position, ...place };
     this.#samplesTrained += rows;
+    // A listener may throw, and what is saved then is saved as the step that the position says.
+    recordStep(this.#plan, facts, result);
     const stepMs = performance.now() - startedMs + turn.dataMs;
     this.#timings.add(
       stepMs,
@@ -241,30 +241,27 @@ export class Trainer {
   }
 
   /**
-   * Tells the callbacks of a step that is not finite, and skips it. Gives false if one of them ended the training.
+   * Tells the callbacks of a step that is not finite. Gives the steps skipped with it, or null if one of them ended
+   * the training.
    * @throws LockstepError NOT_FINITE if the step may not be skipped
    */
   async #skip(
     { sums, scores }: ShardPartial,
-    facts: StepFacts,
+    { step, batch, samples }: StepFacts,
     { error, loss }: StepResult & { kind: 'not-finite' },
-  ): Promise<boolean> {
-    const { onNonFinite, receipts, onEvent } = this.#plan;
+  ): Promise<readonly number[] | null> {
     const logs = { ...this.#totals.logs({ ranked: false }), loss };
     this.#beforeHooks = this.#plan.checkpoints === null ? null : this.#snapshot();
-    await this.#callbacks.onTrainBatchEnd(facts.batch, logs, this.#training);
+    await this.#callbacks.onTrainBatchEnd(batch, logs, this.#training);
     if (this.#stop.requested) {
       this.#beforeHooks = null;
       // As in Keras, the epoch that ends here shows what ended it; no best model comes of it.
-      this.#totals.add(sums, scores, facts.samples.length);
-      return false;
+      this.#totals.add(sums, scores, samples.length);
+      return null;
     }
-    const skippedSteps = withSkipped(this.#position.skippedSteps, facts.step, onNonFinite, error);
+    const skippedSteps = withSkipped(this.#position.skippedSteps, step, this.#plan.onNonFinite, error);
     this.#beforeHooks = null;
-    this.#position = { ...this.#position, skippedSteps };
-    receipts?.skipped(facts);
-    onEvent({ type: 'warning', message: `${error.message}; it is skipped` });
-    return true;
+    return skippedSteps;
   }
 
   /** Whether to end before the epoch does. What a callback has ended is brought to its end. */
