@@ -61,18 +61,22 @@ export async function openCheckpoints(
       async release() {
         endWatch();
         checkpoints.close();
-        try {
-          await lock.release();
-        } catch (error) {
-          // Not worth hiding what the run came to: the lock of a process that has ended is taken over anyway.
-          if (!(error instanceof LockstepError)) throw error;
-          emit({ type: 'warning', message: `the lock of ${directory} stays: ${error.message}` });
-        }
+        await letGo(lock, directory, emit);
       },
     };
   } catch (error) {
-    await lock.release();
+    await letGo(lock, directory, emit);
     throw error;
+  }
+}
+
+/** Not worth hiding what the run came to: the lock of a process that has ended is taken over anyway. */
+async function letGo(lock: RunLock, directory: string, emit: RunListener): Promise<void> {
+  try {
+    await lock.release();
+  } catch (error) {
+    if (!(error instanceof LockstepError)) throw error;
+    emit({ type: 'warning', message: `the lock of ${directory} stays: ${error.message}` });
   }
 }
 

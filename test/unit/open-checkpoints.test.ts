@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { lockRun } from '../../coordinator/checkpoint/lock.js';
 import { CheckpointStore } from '../../coordinator/checkpoint/store.js';
 import type { RunEvent } from '../../coordinator/events.js';
@@ -45,6 +45,27 @@ describe('opening a run folder', () => {
     });
     const opened = await openCheckpoints({ directory }, access);
     await opened?.release();
+  });
+
+  it('says why it failed, and warns of a lock that it cannot let go of', async () => {
+    const { path } = await new CheckpointStore(directory).write(snapshotAt(4));
+    await writeFile(join(path, 'weights.bin'), '');
+    const warnings: string[] = [];
+    // The disk goes when the folder is read, which the lock was written to before.
+    const readLatest = vi.spyOn(CheckpointStore.prototype, 'readLatest').mockImplementation(async () => {
+      await rm(directory, { recursive: true });
+      await writeFile(directory, 'no folder any more');
+      throw new RangeError('the first error');
+    });
+    const emit = (event: RunEvent): void => void (event.type === 'warning' && warnings.push(event.message));
+    try {
+      await expect(openCheckpoints({ directory, resume: true }, { emit, conductor })).rejects.toThrow(
+        'the first error',
+      );
+    } finally {
+      readLatest.mockRestore();
+    }
+    expect(warnings).toEqual([expect.stringMatching(/^the lock of .* stays: .*ENOTDIR/)]);
   });
 
   it('makes no folder and no lock to find out that there is nothing to resume', async () => {
