@@ -6,6 +6,7 @@ const hasher = await createXXHash128();
 /** 32 lower-case hexadecimal digits. */
 export type Digest = string;
 
+export const digestLength = 32;
 export const digestPattern = /^[0-9a-f]{32}$/;
 
 /**

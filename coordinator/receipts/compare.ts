@@ -1,3 +1,4 @@
+import { digestLength } from '../../shared/digest.js';
 import { invariant } from '../../shared/errors.js';
 import { isHeader, isSet, type Receipt, type ReceiptsHeader, type StepReceipt } from './receipt.js';
 
@@ -121,8 +122,6 @@ function partOf(x: Receipt, y: Receipt, variables: readonly string[]): Part | nu
   const areShardsEqual = x.shards !== undefined && y.shards !== undefined ? true : null;
   return x.sum === y.sum ? statePart(x, y) : { what: 'sum', areShardsEqual };
 }
-
-const digestLength = 32;
 
 function shardPart(x: StepReceipt, y: StepReceipt, variables: readonly string[]): Part | null {
   if (x.shards === undefined || y.shards === undefined) return null;

@@ -11,8 +11,8 @@ export interface ReadLine {
   readonly isLinked: boolean;
 }
 
-/** A line is longer than this only if it records thousands of variables in thousands of shards. */
-const maxLineBytes = 256 * 1_024 * 1_024;
+/** Far above the longest that is written: a step's recorded shards are bounded by `maxDigestedShards`. */
+const maxLineMiB = 256;
 
 /**
  * The lines of a file of receipts, the header first. A last line that was cut off is left out.
@@ -34,19 +34,24 @@ export async function* readReceipts(path: string): AsyncGenerator<ReadLine> {
 }
 
 async function* linesOf(path: string): AsyncGenerator<{ text: string; endBytes: number }> {
-  let rest = Buffer.alloc(0);
+  let pieces: Buffer[] = [];
+  let pendingBytes = 0;
   let endBytes = 0;
   try {
-    for await (const chunk of createReadStream(path)) {
-      rest = Buffer.concat([rest, chunk]);
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
       let begin = 0;
-      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, begin)) {
-        endBytes += end + 1 - begin;
-        yield { text: rest.toString('utf8', begin, end), endBytes };
+      for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, begin)) {
+        const line = Buffer.concat([...pieces, chunk.subarray(begin, end)]);
+        endBytes += line.length + 1;
+        yield { text: line.toString(), endBytes };
+        pieces = [];
+        pendingBytes = 0;
         begin = end + 1;
       }
-      rest = rest.subarray(begin);
-      if (rest.length > maxLineBytes) throw new RangeError('a line of more than 256 MiB');
+      pieces.push(chunk.subarray(begin));
+      pendingBytes += chunk.length - begin;
+      if (pendingBytes > maxLineMiB * 1_024 * 1_024)
+        throw new RangeError(`a line of more than ${maxLineMiB} MiB`);
     }
   } catch (cause) {
     throw new LockstepError('RECEIPTS_INVALID', `cannot read the receipts ${path}: ${messageOf(cause)}`, {

@@ -29,8 +29,9 @@ export interface ReceiptsFileOptions {
 /** Lines are written together: after so long, or as soon as there are so many bytes. */
 const delayMs = 1_000;
 const batchBytes = 64 * 1_024;
-/** What waits for a disk that takes nothing; then the receipts end. */
+/** What waits for a disk that takes nothing: so much, or as many lines as this if those are longer. */
 const maxWaitingBytes = 8 * 1_024 * 1_024;
+const waitingLines = 4;
 
 /**
  * A file that grows line by line, off the step's path. A disk that takes nothing is warned of once and tried again
@@ -59,7 +60,7 @@ export class ReceiptsFile {
     const bytes = Buffer.from(text);
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
-    if (this.#waitingBytes > maxWaitingBytes) return this.#end();
+    if (this.#waitingBytes > Math.max(maxWaitingBytes, waitingLines * bytes.length)) return this.#end();
     if (this.#waitingBytes >= batchBytes) void this.#write();
     else this.#timer ??= setTimeout(() => void this.#write(), delayMs).unref();
   }

@@ -25,6 +25,14 @@ export interface Asked {
   readonly digest: boolean;
 }
 
+const shardHeaderBytes = (variables: number): number => 64 + variables * digestHeaderBytes;
+
+/** Of how many shards one partial can hold the digests of so many variables, whatever the model is. */
+export function maxDigestedShards(variables: number): number {
+  const room = peerLimits.maxHeaderBytes - headerBytes - maxSites * siteHeaderBytes;
+  return Math.floor(room / shardHeaderBytes(variables));
+}
+
 /** The header and payload of the largest result that `asked` can have. */
 export function largestResult(
   shape: ResultShape,
@@ -41,7 +49,7 @@ export function largestResult(
   if (kind === 'evaluate') return { headerBytes, payloadBytes: evaluation };
   const sites = shape.channels.length === 0 ? 0 : maxSites;
   const moments = sites * 8 * (1 + 2 * Math.max(0, ...shape.channels));
-  const digests = digest ? shards * (64 + shape.variables * digestHeaderBytes) : 0;
+  const digests = digest ? shards * shardHeaderBytes(shape.variables) : 0;
   return {
     headerBytes: headerBytes + sites * siteHeaderBytes + digests,
     payloadBytes: 4 * shape.trainableSize + 8 + evaluation + moments,
