@@ -11,17 +11,18 @@ import { candidates, initialState, readyWorkers, transition } from './core/run.j
 import type { RunInput, RunState, StopCause } from './core/run-state.js';
 import { splitRound } from './core/split.js';
 import { stopError } from './core/stop-error.js';
+import { Enrolment } from './enrolment.js';
 import type { FaultCounts } from './fault-counts.js';
 import { OutsideWait } from './outside-wait.js';
 import { Performer } from './performer.js';
 import { ReadyGate } from './ready-gate.js';
 import type { ProgramSetup, RoundOutcome, RoundPlan, RoundRequest, WorkerTally } from './round.js';
-import { Admission, type RunReference } from './server/admission.js';
+import type { RunReference } from './server/admission.js';
 import { readResult } from './server/incoming.js';
 import { RemoteWorker } from './server/remote-worker.js';
 import { Roster } from './server/roster.js';
 import { type ClusterStatus, statusOf } from './status.js';
-import { clusterWasClosed, noWorkerIsLeft, otherBits } from './stop-causes.js';
+import { clusterWasClosed, noWorkerIsLeft } from './stop-causes.js';
 import { WaitingReporter } from './waiting-reporter.js';
 
 const tickMs = 250;
@@ -38,11 +39,10 @@ export class Conductor {
   readonly #roster: Roster;
   readonly #stopTicking: () => void;
   readonly #gate: ReadyGate;
-  readonly #admission: Admission;
+  readonly #enrolment: Enrolment;
   readonly #waiting: WaitingReporter;
   readonly #performer: Performer;
   #state: RunState;
-  #setup: ProgramSetup | null = null;
   /** The payload of the partial being handled: inputs of the core carry no tensors. */
   #incoming: ShardResult | null = null;
   #roundId = 0;
@@ -50,10 +50,16 @@ export class Conductor {
   constructor(options: ConductorOptions) {
     this.#options = options;
     this.outside = new OutsideWait(options.clock);
-    this.#admission = new Admission(options);
     this.#roster = new Roster(options.clock);
     this.#gate = new ReadyGate(options.clock);
     this.#waiting = new WaitingReporter(options.onEvent, options.limits);
+    this.#enrolment = new Enrolment({
+      ...options,
+      post: (input) => this.#mailbox.post(input),
+      readyCount: () => this.readyCount,
+      refuse: (remote, code, why) => this.#refuse(remote, code, why),
+      stop: (cause) => this.stop(cause),
+    });
     this.#performer = new Performer({
       clock: options.clock,
       roster: this.#roster,
@@ -75,16 +81,14 @@ export class Conductor {
     session.onMessage((message, payload) => this.#receive(remote, message, payload));
     void session.closed.then(({ reason }) => this.#leave(remote, reason));
     this.#mailbox.post({ type: 'joined', worker: remote.worker });
-    this.#prepare(remote);
+    this.#enrolment.prepare(remote);
   }
 
   /** Tells all workers, present and future, what to compute, unless they know. */
   prepare(setup: ProgramSetup): void {
     invariant(this.#performer.active === null, 'the program changed during a round');
-    if (JSON.stringify(setup) === JSON.stringify(this.#setup)) return;
-    this.#setup = setup;
-    this.#admission.begin(setup);
-    for (const remote of this.#roster.here) this.#prepare(remote);
+    if (!this.#enrolment.begin(setup)) return;
+    for (const remote of this.#roster.here) this.#enrolment.prepare(remote);
   }
 
   /**
@@ -154,7 +158,7 @@ export class Conductor {
 
   /** What the run's bits are compared with. */
   get reference(): RunReference {
-    return this.#admission.reference;
+    return this.#enrolment.reference;
   }
 
   /** What it does at this moment, for people and tools. */
@@ -179,16 +183,6 @@ export class Conductor {
     this.stop(clusterWasClosed(reason));
   }
 
-  #prepare(remote: RemoteWorker): void {
-    if (this.#setup === null) return;
-    this.#mailbox.post({ type: 'preparing', worker: remote.worker });
-    // Whatever backend the first ready worker found is the run's: nothing falls back silently afterwards.
-    remote.prepare(
-      this.#setup,
-      this.#admission.reference.fingerprint?.backend ?? this.#setup.message.backend,
-    );
-  }
-
   #leave(remote: RemoteWorker, reason: string, goodbye: { saidGoodbye?: true } = {}): void {
     if (remote.lost !== null) return;
     const { worker } = remote;
@@ -201,13 +195,13 @@ export class Conductor {
   }
 
   #receive(remote: RemoteWorker, message: ToCoordinator, payload: Uint8Array): void {
-    if (remote.lost !== null || this.#setup === null) return;
+    if (remote.lost !== null || this.#enrolment.setup === null) return;
     const { worker } = remote;
     switch (message.type) {
       case 'heartbeat':
         return this.#mailbox.post({ type: 'heard', worker });
       case 'ready':
-        return this.#admit(remote, message);
+        return this.#enrolment.admit(remote, message);
       case 'partial':
       case 'outputs':
         return this.#take(remote, message, payload);
@@ -235,43 +229,23 @@ export class Conductor {
   }
 
   #take(remote: RemoteWorker, message: ToCoordinatorOf<'partial' | 'outputs'>, payload: Uint8Array): void {
-    invariant(this.#setup !== null, 'a result before setup');
+    const { setup } = this.#enrolment;
+    invariant(setup !== null, 'a result before setup');
     // It comes of a program that was replaced meanwhile: of no use, and its shape is another.
     if (remote.isBuilding) return void remote.reject('stale_step');
     const { round: roundId, lo, hi } = message;
     const current = this.#performer.active;
     const active = current?.request.spec.id === roundId ? current : null;
     const kind = active?.request.spec.kind ?? null;
-    const result = readResult(message, payload, kind, this.#setup.resultShape);
+    const result = readResult(message, payload, kind, setup.resultShape);
     if (result === null || active?.fits({ lo, hi }, result) === false) {
       return this.#refuse(remote, 'invalid_message', 'its result has the wrong shape');
     }
     const incoming = { message, payload, result };
     this.#incoming = result;
-    const { outputs } = this.#setup.resultShape;
+    const { outputs } = setup.resultShape;
     this.#mailbox.post(claimOf(remote.worker, incoming, { kind, state: this.#state, outputs }));
     this.#incoming = null;
-  }
-
-  #admit(remote: RemoteWorker, message: ToCoordinatorOf<'ready'>): void {
-    invariant(this.#setup !== null, 'a worker is ready before setup');
-    if (!remote.answer()) return;
-    const verdict = this.#admission.judge(message, this.#setup.message.manifestHash);
-    if (verdict.status === 'refused') return this.#turnAway(remote, verdict);
-    if (verdict.status === 'mixed') {
-      const text = `worker ${remote.worker} is admitted, so the run cannot be reproduced bit by bit: ${verdict.why}`;
-      this.#options.onEvent({ type: 'warning', message: text });
-    }
-    const isNew = remote.admit(message, this.#options.clock.nowMs());
-    if (isNew && remote.row !== null) this.#options.onEvent({ type: 'worker-joined', worker: remote.row });
-    this.#mailbox.post({ type: 'ready', worker: remote.worker, canaryMs: message.canary?.ms ?? null });
-  }
-
-  /** A worker that would not give the run's bits. Where all workers are alike, none would. */
-  #turnAway(remote: RemoteWorker, { code, why }: { code: RejectCode; why: string }): void {
-    const isLast = !this.#options.othersMayCome && readyWorkers(this.#state).length === 0;
-    if (code !== 'fingerprint_mismatch' || !isLast) return this.#refuse(remote, code, why);
-    this.stop(otherBits(remote.worker, why));
   }
 
   #refuse(remote: RemoteWorker, code: RejectCode, why: string): void {
