@@ -134,7 +134,7 @@ export class Conductor {
 
   /** Ends the run, also in the middle of a round: whoever waits for a round or for workers gets this error. */
   stop(cause: StopCause): void {
-    this.#mailbox.post({ type: 'failed', cause });
+    this.#mailbox.post({ type: 'stop', cause });
   }
 
   /** What the run measures its waits by. */
@@ -205,27 +205,28 @@ export class Conductor {
       case 'partial':
       case 'outputs':
         return this.#take(remote, message, payload);
-      case 'failed': {
-        const { code, message: text, hint, round } = message;
-        // What nobody asked it for, or no longer waits for, cannot end the run.
-        const isAsked = round === remote.orderedRound && round === this.#performer.active?.request.spec.id;
-        if (round !== null && !isAsked) {
-          remote.reject('stale_step');
-          return;
-        }
-        this.#options.log.error({ worker, code }, text);
-        // What one worker cannot build, others may be able to.
-        const others = readyWorkers(this.#state).filter((other) => other !== worker);
-        const isTolerable = message.round === null && (this.#options.othersMayCome || others.length > 0);
-        if (isTolerable) return this.#refuse(remote, 'failed', text);
-        const cause = { code, message: `worker ${worker}: ${text}`, hint };
-        return this.#mailbox.post({ type: 'failed', cause });
-      }
+      case 'failed':
+        return this.#fail(remote, message);
       case 'goodbye':
         return this.#leave(remote, message.reason, { saidGoodbye: true });
       default:
         return assertNever(message);
     }
+  }
+
+  #fail(remote: RemoteWorker, { order, shard, code, message, hint }: ToCoordinatorOf<'failed'>): void {
+    const { worker } = remote;
+    const { othersMayCome, log } = this.#options;
+    log.error({ worker, code, order, shard }, message);
+    if (order !== null) {
+      const { round: roundId, lo, hi } = order;
+      const report = { worker, roundId, range: { lo, hi }, shard, code, message, hint, othersMayCome };
+      return this.#mailbox.post({ type: 'failed', ...report });
+    }
+    // What one worker cannot build, others may be able to.
+    const hasOthers = readyWorkers(this.#state).some((other) => other !== worker);
+    if (othersMayCome || hasOthers) return this.#refuse(remote, 'failed', message);
+    this.stop({ code, message: `worker ${worker}: ${message}`, hint });
   }
 
   #take(remote: RemoteWorker, message: ToCoordinatorOf<'partial' | 'outputs'>, payload: Uint8Array): void {

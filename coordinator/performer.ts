@@ -15,7 +15,11 @@ export interface PerformerOptions extends Pick<ConductorOptions, 'clock'> {
   readonly gate: ReadyGate;
   readonly warn: (message: string) => void;
   /** Sends a worker away that broke the rules, and takes it out. */
-  readonly refuse: (remote: RemoteWorker, code: 'not_assigned' | 'wrong_result', why: string) => void;
+  readonly refuse: (
+    remote: RemoteWorker,
+    code: 'not_assigned' | 'wrong_result' | 'failed',
+    why: string,
+  ) => void;
   /** A worker that was sent away is gone. */
   readonly onGone: (remote: RemoteWorker, reason: string) => void;
 }
@@ -85,6 +89,10 @@ export class Performer {
       }
       case 'exclude':
         return this.#exclude(effect);
+      case 'doubt':
+        return this.#warnFailed(effect);
+      case 'dismiss':
+        return this.#dismiss(effect);
       case 'stop':
         return this.#stop(effect.cause);
       default:
@@ -105,6 +113,19 @@ export class Performer {
     this.counts.excluded.push({ worker, host: remote.row?.host ?? remote.address, step, shard: range.lo });
     const why = `it computed other bits for ${what} than ${nameOfWorkers(by)}, which agree; what it sent before this step stays in the run`;
     this.#options.refuse(remote, 'wrong_result', why);
+  }
+
+  #warnFailed({ spec, failure }: Extract<RunEffect, { type: 'doubt' }>): void {
+    const { worker, shard, message } = failure;
+    this.#options.warn(
+      `worker ${worker} failed at shard ${shard} of ${nameOfRound(spec)}, and another is to try it: ${message}`,
+    );
+  }
+
+  #dismiss({ spec, failure, by }: Extract<RunEffect, { type: 'dismiss' }>): void {
+    const { worker, shard, message } = failure;
+    const why = `it failed at shard ${shard} of ${nameOfRound(spec)}, which worker ${by} has computed: ${message}`;
+    this.#options.refuse(this.#options.roster.of(worker), 'failed', why);
   }
 
   #warnUnconfirmed({ worker, unit, finite }: Extract<RunEffect, { type: 'unconfirmed' }>): void {

@@ -17,7 +17,7 @@ export interface StatusOfWorker {
   /** Null until it was ready for the first time. */
   readonly host: string | null;
   readonly pid: number | null;
-  readonly phase: 'joined' | 'preparing' | 'ready';
+  readonly phase: 'joined' | 'preparing' | 'ready' | 'failed';
   /** How long it has been in that phase. */
   readonly forMs: number;
   /** How long it has been silent. */

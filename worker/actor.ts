@@ -5,7 +5,13 @@ import { decodeShardData } from '../shared/protocol/tensor-payload.js';
 import type { ToWorker, ToWorkerOf } from '../shared/protocol/to-worker.js';
 import { peerLimits } from '../shared/transport/connection.js';
 import type { BackendName } from './backend/select.js';
-import { transition, type WorkerEnding, type WorkerInput, type WorkerState } from './core/machine.js';
+import {
+  presentOrder,
+  transition,
+  type WorkerEnding,
+  type WorkerInput,
+  type WorkerState,
+} from './core/machine.js';
 import { sendResult } from './send-result.js';
 import type { FromThread } from './thread-messages.js';
 import type { ThreadBreak, ThreadPort } from './thread-port.js';
@@ -202,11 +208,13 @@ export class WorkerActor {
   }
 
   #break(cause: ThreadBreak, reason: string): void {
-    const { round, shard } = this.#computing ?? { round: null, shard: null };
     if (cause === 'memory') {
+      const order = presentOrder(this.#state);
+      const shard = this.#computing?.round === order?.round ? (this.#computing?.shard ?? null) : null;
       const message = 'the compute thread ran out of memory';
       const hint = 'Raise --shards, so that each shard is smaller, or lower --batch-size.';
-      this.#session.send({ type: 'failed', round, shard, code: 'WORKER_OUT_OF_MEMORY', message, hint });
+      const code = 'WORKER_OUT_OF_MEMORY';
+      this.#session.send({ type: 'failed', order, shard, code, message, hint });
     }
     this.#session.close('failed', reason);
     this.#step({ type: 'broken', reason });

@@ -48,7 +48,7 @@ export type FromThread =
   | { readonly type: 'finished'; readonly order: Order }
   | {
       readonly type: 'failed';
-      readonly round: number | null;
+      readonly order: Order | null;
       readonly shard: number | null;
       readonly code: ErrorCode;
       readonly message: string;

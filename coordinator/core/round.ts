@@ -1,3 +1,4 @@
+import { type ErrorCode, invariant } from '../../shared/errors.js';
 import { type ShardRange, subtreesOf } from '../../shared/tree.js';
 
 /** One piece of work for all workers together: the shards of one batch under one version of the weights. */
@@ -42,6 +43,16 @@ export interface Unit {
   readonly accepted: number | null;
 }
 
+/** A worker that could not compute a shard: whether that is its fault, or the job's, another worker decides. */
+export interface Failure {
+  readonly worker: number;
+  readonly shard: number;
+  /** As the worker gave it. */
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
 export interface RoundProgress {
   readonly spec: RoundSpec;
   readonly startedMs: number;
@@ -49,6 +60,8 @@ export interface RoundProgress {
   readonly units: readonly Unit[];
   /** Per present shard, how many workers were lost while they held it. */
   readonly losses: readonly number[];
+  /** In the order they came; those of shards that another worker has computed are settled, and gone. */
+  readonly failures: readonly Failure[];
 }
 
 export function sizeOf({ lo, hi }: ShardRange): number {
@@ -56,7 +69,7 @@ export function sizeOf({ lo, hi }: ShardRange): number {
 }
 
 export function beginRound(spec: RoundSpec, nowMs: number): RoundProgress {
-  return { spec, startedMs: nowMs, units: [], losses: new Array<number>(spec.present).fill(0) };
+  return { spec, startedMs: nowMs, units: [], losses: new Array<number>(spec.present).fill(0), failures: [] };
 }
 
 /** Maximal runs of pending shards, each within `[0, present)`. */
@@ -86,6 +99,10 @@ export function isHeldBy({ holders }: Unit, worker: number): boolean {
 
 export function hasAnswered({ answers }: Unit, worker: number): boolean {
   return answers.some((answer) => answer.worker === worker);
+}
+
+export function contains({ lo, hi }: ShardRange, shard: number): boolean {
+  return lo <= shard && shard < hi;
 }
 
 /** The bits that two workers agree on; null if there are none yet. */
@@ -122,6 +139,10 @@ export function withHolder(
   const holder = { worker, sinceMs: nowMs };
   const given = subtreesOf(range, round.spec.shards).map((part): Unit => {
     const old = unitOf(round, part) ?? { range: part, holders: [], answers: [], accepted: null };
+    invariant(
+      !isHeldBy(old, worker),
+      `worker ${worker} is given shards ${part.lo} to ${part.hi - 1}, which it holds`,
+    );
     return { ...old, holders: [...old.holders, holder] };
   });
   const others = round.units.filter((unit) => unit.range.hi <= range.lo || range.hi <= unit.range.lo);

@@ -1,14 +1,17 @@
 import type { ErrorCode } from '../../shared/errors.js';
 import type { ShardRange } from '../../shared/tree.js';
 import type { DeadlineLimits, Durations } from './durations.js';
-import type { Answer, RoundProgress, RoundSpec } from './round.js';
+import type { Answer, Failure, RoundProgress, RoundSpec } from './round.js';
 import type { Order } from './split.js';
 
 /** A worker as the run sees it. Numbers are never reused, so a number names one incarnation. */
 export interface Member {
   readonly worker: number;
-  /** `joined`: nothing to prepare yet. `preparing`: it builds its program. `ready`: it can compute. */
-  readonly phase: 'joined' | 'preparing' | 'ready';
+  /**
+   * `joined`: nothing to prepare yet. `preparing`: it builds its program. `ready`: it can compute. `failed`: it could
+   * not compute a shard of the round in flight, and is given nothing until another has tried.
+   */
+  readonly phase: 'joined' | 'preparing' | 'ready' | 'failed';
   /** When it entered its phase. */
   readonly sinceMs: number;
   readonly lastHeardMs: number;
@@ -102,9 +105,22 @@ export type RunInput =
       /** Whether gradient and moments hold neither NaN nor Inf; true where that does not matter. */
       readonly finite: boolean;
     }
+  /** A worker could not carry out an order: nothing more comes of it. */
+  | FailureReport
   /** Nothing can go on: a worker met an error that others would meet as well, or no worker can come any more. */
-  | { readonly type: 'failed'; readonly cause: StopCause }
+  | { readonly type: 'stop'; readonly cause: StopCause }
   | { readonly type: 'tick' };
+
+export interface FailureReport extends Pick<Failure, 'worker' | 'code' | 'message' | 'hint'> {
+  readonly type: 'failed';
+  readonly roundId: number;
+  /** Of the order. */
+  readonly range: ShardRange;
+  /** The shard that it was at; null if it does not say. */
+  readonly shard: number | null;
+  /** Whether workers may come that have not been there yet. */
+  readonly othersMayCome: boolean;
+}
 
 /** Which unit of which round, for people and for counters. */
 export interface UnitAddress {
@@ -144,6 +160,15 @@ export type RunEffect =
       readonly unit: UnitAddress;
       readonly by: readonly number[];
     }
+  /** A worker could not compute a shard; another is to try. */
+  | { readonly type: 'doubt'; readonly spec: RoundSpec; readonly failure: Failure }
+  /** It could not compute a shard that another has computed. */
+  | {
+      readonly type: 'dismiss';
+      readonly spec: RoundSpec;
+      readonly failure: Failure;
+      readonly by: number;
+    }
   | { readonly type: 'stop'; readonly cause: StopCause };
 
 export type Transition = readonly [RunState, readonly RunEffect[]];
@@ -178,6 +203,17 @@ export function candidates(state: RunState): number[] {
   if (free.length > 0 || ready.length === 0) return free;
   const inTime = ready.filter((worker) => state.members.get(worker)?.lateSinceMs === null);
   return inTime.length > 0 ? inTime : ready;
+}
+
+/** Notes since when nobody is ready. */
+export function withMembers<State extends Running>(
+  state: State,
+  members: ReadonlyMap<number, Member>,
+  nowMs: number,
+): State {
+  const anyReady = [...members.values()].some((member) => member.phase === 'ready');
+  const withoutWorkersSinceMs = anyReady ? null : (state.withoutWorkersSinceMs ?? nowMs);
+  return { ...state, members, withoutWorkersSinceMs };
 }
 
 export function isLate(state: Running, worker: number): boolean {

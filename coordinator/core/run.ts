@@ -2,6 +2,7 @@ import { assertNever } from '../../shared/errors.js';
 import { giveUpConfirming, takeAnswer } from './answer.js';
 import { deal, give, withTurns } from './deal.js';
 import { nameOfRound } from './describe.js';
+import { causeOf, dismissFailed, takeFailure } from './failure.js';
 import { beginRound, isComplete, type RoundSpec, sizeOf, withoutWorker } from './round.js';
 import {
   candidates,
@@ -15,6 +16,7 @@ import {
   stop,
   type Transition,
   type Working,
+  withMembers,
 } from './run-state.js';
 import { splitRound } from './split.js';
 import { overdue, withLate, withTick } from './watch.js';
@@ -42,7 +44,7 @@ export function transition(state: RunState, input: RunInput, nowMs: number, limi
       return [withNewcomer(state, input.worker, input.type, nowMs), []];
     case 'ready': {
       const member = state.members.get(input.worker);
-      if (member === undefined) return [state, []];
+      if (member?.phase !== 'preparing') return [state, []];
       const { canaryMs } = input;
       const ready = { ...member, phase: 'ready' as const, sinceMs: nowMs, lastHeardMs: nowMs, canaryMs };
       return proceed(withMember(state, ready, nowMs), nowMs);
@@ -60,7 +62,12 @@ export function transition(state: RunState, input: RunInput, nowMs: number, limi
       const [next, effects] = takeAnswer(heard, input, { worker, digest, finite }, nowMs);
       return followedBy([next, effects], (running) => proceed(running, nowMs));
     }
-    case 'failed':
+    case 'failed': {
+      if (!state.members.has(input.worker)) return [state, []];
+      const heard = withHeard(state, input.worker, nowMs);
+      return followedBy(takeFailure(heard, input, nowMs), (running) => proceed(running, nowMs));
+    }
+    case 'stop':
       return stop(input.cause);
     case 'tick':
       return tick(state, nowMs, limits);
@@ -100,12 +107,6 @@ function withMember(state: Running, member: Member, nowMs: number): Running {
   return withMembers(state, new Map(state.members).set(member.worker, member), nowMs);
 }
 
-function withMembers(state: Running, members: ReadonlyMap<number, Member>, nowMs: number): Running {
-  const anyReady = [...members.values()].some((member) => member.phase === 'ready');
-  const withoutWorkersSinceMs = anyReady ? null : (state.withoutWorkersSinceMs ?? nowMs);
-  return { ...state, members, withoutWorkersSinceMs };
-}
-
 function begin(state: Running, spec: RoundSpec, nowMs: number): Transition {
   const workers = candidates(state);
   const withoutWorkersSinceMs = workers.length === 0 ? nowMs : null;
@@ -125,8 +126,13 @@ function proceed(state: Running, nowMs: number): Transition {
   if (state.phase !== 'working') return [state, []];
   return followedBy(giveUpConfirming(state), (running) => {
     if (running.phase !== 'working') return [running, []];
-    return isComplete(running.round) ? complete(running) : deal(running, nowMs);
+    return followedBy(dismissFailed(running, nowMs), (sound) => carryOn(sound, nowMs));
   });
+}
+
+function carryOn(running: Running, nowMs: number): Transition {
+  if (running.phase !== 'working') return [running, []];
+  return isComplete(running.round) ? complete(running) : deal(running, nowMs);
 }
 
 function complete({ round, ...membership }: Working): Transition {
@@ -189,6 +195,8 @@ function tick(state: Running, nowMs: number, limits: RunLimits): Transition {
   if ([...current.members.values()].some(({ phase }) => phase === 'preparing')) return [current, effects];
   const waitedMs = nowMs - current.withoutWorkersSinceMs;
   if (waitedMs < limits.withoutWorkersMs) return [current, effects];
+  const { spec, failures } = current.round;
+  if (failures.length > 0) return followedBy([current, effects], () => stop(causeOf(spec, failures)));
   const [stopped, stopEffects] = stop({
     code: 'NO_WORKERS',
     message: `no worker has been ready for ${Math.round(waitedMs / 1000)} s`,

@@ -27,6 +27,11 @@ function waitingForReady(state: Running, sinceMs: number, nowMs: number, limits:
   const waited = seconds(nowMs - sinceMs);
   if (preparing > 0) return `waiting for a worker to be ready (${preparing} preparing, ${waited})`;
   const left = seconds(Math.max(0, sinceMs + limits.withoutWorkersMs - nowMs));
+  const [failure] = state.phase === 'working' ? state.round.failures : [];
+  if (failure !== undefined) {
+    const { shard, worker } = failure;
+    return `waiting for another worker to try shard ${shard}, at which worker ${worker} failed (${waited}); the run stops in ${left}`;
+  }
   return `waiting for a worker to join (${waited}); the run stops in ${left}`;
 }
 

@@ -14,7 +14,7 @@ const workerStatus = z.strictObject({
   worker: count,
   host: name.nullable(),
   pid: count.nullable(),
-  phase: z.enum(['joined', 'preparing', 'ready']),
+  phase: z.enum(['joined', 'preparing', 'ready', 'failed']),
   forMs: milliseconds,
   lastHeardMs: milliseconds,
   computes: z

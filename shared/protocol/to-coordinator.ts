@@ -65,10 +65,16 @@ const outputs = z
   })
   .refine(isRange, 'expected lo < hi');
 
-/** The worker cannot do what it was asked; `round` and `shard` where it was computing. */
+/**
+ * The worker cannot do what it was asked; `order` where that was to compute: nothing more comes of it. `shard` is the
+ * one that it computed, or was about to.
+ */
 const failed = z.strictObject({
   type: z.literal('failed'),
-  round: count.nullable(),
+  order: z
+    .strictObject({ round: count, ...rangeFields })
+    .refine(isRange, 'expected lo < hi')
+    .nullable(),
   shard: shardIndex.nullable(),
   code: errorCode,
   message: text,

@@ -4,6 +4,7 @@ import type { ClusterAccess } from '../../coordinator/cluster.js';
 import { canonicalModel } from '../../coordinator/loop/canonical-model.js';
 import { describeProgram } from '../../coordinator/loop/program.js';
 import { prepareWorkers } from '../../coordinator/loop/run-plan.js';
+import { LockstepError } from '../../shared/errors.js';
 import { InProcessCluster, type InProcessClusterOptions } from './in-process-cluster.js';
 import { features, tinyModel, train, trainOn } from './tiny-training.js';
 
@@ -104,7 +105,7 @@ describe('the conductor', () => {
       onAnswer(worker, answer, own) {
         if (worker.worker !== 0 || answer.type !== 'ready') return;
         for (const field of Object.keys(answer)) Reflect.deleteProperty(answer, field);
-        const failed = { type: 'failed', round: null, shard: null, code: 'BACKEND_UNAVAILABLE', hint: 'h' };
+        const failed = { type: 'failed', order: null, shard: null, code: 'BACKEND_UNAVAILABLE', hint: 'h' };
         Object.assign(answer, failed, { message: 'no backend works here' });
         own.join();
       },
@@ -195,8 +196,9 @@ describe('the conductor', () => {
         if (answer.type !== 'computing') return;
         // It could not take the weights.
         const message = 'the weights do not fit';
-        const failed = { type: 'failed', round: null, code: 'WORKER_OUT_OF_MEMORY', message, hint: 'h' };
+        const failed = { type: 'failed', order: null, code: 'WORKER_OUT_OF_MEMORY', message, hint: 'h' };
         Object.assign(answer, failed);
+        Reflect.deleteProperty(answer, 'round');
       },
     });
     expect(cluster.access.conductor.isStopped).toBe(false);
@@ -216,8 +218,7 @@ describe('the conductor', () => {
       workers: 1,
       onAnswer(_worker, answer) {
         if (answer.type !== 'computing') return;
-        const failed = { type: 'failed', code: 'INTERRUPTED', message: 'not so', hint: 'h' };
-        Object.assign(answer, failed);
+        throw new LockstepError('INTERRUPTED', 'not so', { hint: 'h' });
       },
     });
     await expect(train(cluster)).rejects.toMatchObject({ code: 'INTERRUPTED' });

@@ -151,8 +151,8 @@ const toCoordinatorCorpus: readonly Sent[] = [
     },
     payload: [new Uint8Array(8)],
   },
-  ...[null, 1, 2].map((round) => ({
-    message: { type: 'failed', round, shard: null, code: 'WORKER_FAILED', message: 'no', hint: 'no' },
+  ...[null, { round: 1, lo: 0, hi: 1 }, { round: 2, lo: 0, hi: 4 }].map((order) => ({
+    message: { type: 'failed', order, shard: null, code: 'WORKER_FAILED', message: 'no', hint: 'no' },
     payload: [],
   })),
   { message: { type: 'heartbeat', state: { phase: 'idle' } }, payload: [] },

@@ -101,7 +101,11 @@ const coordinatorMessages: ToCoordinator[] = [
     sections: { gradient: 3, sums: 2, moments: [{ batchNorm: 0, channels: 2 }], scores: [3] },
   },
   { type: 'outputs', round: 4, lo: 0, hi: 1, computeMs: 1, tensors: [{ dtype: 'float32', shape: [3, 1] }] },
-  { type: 'failed', round: null, shard: null, code: 'BACKEND_UNAVAILABLE', message: 'none', hint: 'doctor' },
+  { type: 'failed', order: null, shard: null, code: 'BACKEND_UNAVAILABLE', message: 'none', hint: 'doctor' },
+  {
+    ...{ type: 'failed', order: { round: 4, lo: 0, hi: 2 }, shard: 1 },
+    ...{ code: 'WORKER_FAILED', message: 'no', hint: 'none' },
+  },
   { type: 'heartbeat', state: { phase: 'idle' } },
   { type: 'heartbeat', state: { phase: 'computing', round: 4, shard: 3 } },
   { type: 'goodbye', reason: 'SIGTERM' },

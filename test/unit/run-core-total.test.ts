@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isCompared } from '../../coordinator/core/answer.js';
-import { isDone, pendingRanges, sizeOf } from '../../coordinator/core/round.js';
+import { contains, isDone, pendingRanges, sizeOf } from '../../coordinator/core/round.js';
 import {
   candidates,
   defaultLimits,
@@ -50,11 +50,28 @@ const input: fc.Arbitrary<RunInput> = fc.oneof(
       finite: fc.boolean(),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('failed' as const),
+      worker,
+      roundId: fc.nat(6),
+      range,
+      shard: fc.option(fc.nat(9)),
+      code: fc.constant('WORKER_FAILED' as const),
+      message: fc.constantFrom('a', 'b'),
+      hint: fc.constant('h'),
+      othersMayCome: fc.boolean(),
+    }),
+  },
   { weight: 2, arbitrary: fc.constant({ type: 'tick' as const }) },
 );
 
 /** What may happen next, and how much later; `begin` only when no round is open, as its caller promises. */
-type Happening = { readonly afterMs: number; readonly input: RunInput | 'begin' | 'right' | 'wrong' | 'NaN' };
+type Happening = {
+  readonly afterMs: number;
+  readonly input: RunInput | 'begin' | 'right' | 'wrong' | 'NaN' | 'failed';
+};
 const happening: fc.Arbitrary<Happening> = fc.record({
   afterMs: fc.constantFrom(0, 0, 0, 100, 900, 1_500, 20_000),
   input: fc.oneof(
@@ -69,6 +86,7 @@ const happening: fc.Arbitrary<Happening> = fc.record({
         'right' as const,
         'NaN' as const,
         'wrong' as const,
+        'failed' as const,
       ),
     },
   ),
@@ -108,6 +126,11 @@ function play(
       const unit = state.round.units.find(({ holders }) => holders.length > 0);
       if (unit === undefined) continue;
       const claim = { worker: unit.holders[0].worker, roundId, range: unit.range };
+      if (next === 'failed') {
+        const why = { code: 'WORKER_FAILED' as const, message: 'no', hint: 'h' };
+        step({ type: 'failed', ...claim, ...why, shard: unit.range.lo, othersMayCome: nowMs % 2 === 0 });
+        continue;
+      }
       const digest = next !== 'right' || isCompared(state, claim) ? next : null;
       step({ type: 'partial', ...claim, digest, finite: next !== 'NaN' });
     } else step(next);
@@ -170,6 +193,12 @@ describe('whatever happens to a run', () => {
             if (!isDone(unit) && live.length === 0) expect(mayHelp).toEqual([]);
             // A duplicate, or the second copy of an audited shard, is the only company that a live holder has.
             expect(live.length).toBeLessThanOrEqual(2);
+          }
+          for (const holder of busy) expect(state.members.get(holder)?.phase).not.toBe('failed');
+          // Who has failed is neither believed nor blamed before another has tried.
+          for (const { worker: failed, shard } of state.round.failures) {
+            expect(state.members.get(failed)?.phase ?? 'failed').not.toBe('ready');
+            expect(units.find((unit) => contains(unit.range, shard))?.accepted ?? null).toBeNull();
           }
           for (const holder of busy) expect(state.members.has(holder)).toBe(true);
           for (const { worker } of state.debts) expect(state.members.has(worker)).toBe(true);

@@ -317,14 +317,14 @@ describe('a run stops', () => {
       message: 'out of memory',
       hint: 'Raise --shards.',
     };
-    expect(run.step({ type: 'failed', cause })).toEqual([{ type: 'stop', cause }]);
+    expect(run.step({ type: 'stop', cause })).toEqual([{ type: 'stop', cause }]);
   });
 
   it('and then ignores everything', () => {
     const run = new Run();
     run.ready(0);
     run.begin();
-    run.step({ type: 'failed', cause: { code: 'WORKER_FAILED', message: 'a', hint: 'b' } });
+    run.step({ type: 'stop', cause: { code: 'WORKER_FAILED', message: 'a', hint: 'b' } });
     const before = run.state;
     const inputs: RunInput[] = [
       { type: 'joined', worker: 4 },
@@ -337,7 +337,7 @@ describe('a run stops', () => {
         round: { id: 2, kind: 'train', step: 1, shards: 4, present: 4, rowsPerShard: 8, audited: [] },
       },
       { type: 'partial', worker: 0, roundId: 1, range: { lo: 0, hi: 4 }, digest: 'd', finite: true },
-      { type: 'failed', cause: { code: 'NO_WORKERS', message: 'c', hint: 'd' } },
+      { type: 'stop', cause: { code: 'NO_WORKERS', message: 'c', hint: 'd' } },
       { type: 'tick' },
     ];
     for (const input of inputs) {

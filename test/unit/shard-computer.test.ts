@@ -130,6 +130,7 @@ describe('the shard computer', () => {
     for (const message of messages) await scene.computer.handle(message);
     const answers = scene.sent.filter(({ type }) => type !== 'computing');
     expect(answers.map(({ type }) => type)).toEqual(['ready', 'failed', 'finished']);
+    expect(answers[1]).toMatchObject({ order: { round: 1, lo: 0, hi: 4 }, shard: 0 });
     expect(answers.at(-1)).toEqual({ type: 'finished', order: { round: 1, lo: 0, hi: 4 } });
   });
 
@@ -157,7 +158,7 @@ describe('the shard computer', () => {
         canary: null,
       },
     });
-    expect(sent).toMatchObject([{ type: 'failed', round: null, code: 'MODEL_UNSUPPORTED' }]);
+    expect(sent).toMatchObject([{ type: 'failed', order: null, code: 'MODEL_UNSUPPORTED' }]);
     expect(toCoordinator.safeParse(sent[0]).error).toBeUndefined();
     expect(toCoordinator.parse(sent[0])).toMatchObject({ message: expect.stringContaining('Unknown layer') });
   });

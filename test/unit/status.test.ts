@@ -50,7 +50,7 @@ describe('the status of a cluster', () => {
     expect(statusOfRun(run, 'waiting for the data of step 3, 1.0 s').waitingFor).toBe(
       'waiting for the data of step 3, 1.0 s',
     );
-    run.step({ type: 'failed', cause: { code: 'NO_WORKERS', message: 'all are gone', hint: 'h' } });
+    run.step({ type: 'stop', cause: { code: 'NO_WORKERS', message: 'all are gone', hint: 'h' } });
     expect(statusOfRun(run)).toMatchObject({ phase: 'stopped', stopped: 'all are gone', workers: [] });
   });
 });

@@ -143,7 +143,14 @@ class Scene {
 
 const finished: FromThread = { type: 'finished', order: { round: 1, lo: 0, hi: 2 } };
 const failed: FromThread = {
-  ...{ type: 'failed', round: 1, shard: 0, code: 'WORKER_FAILED', message: 'old', hint: 'h' },
+  ...{
+    type: 'failed',
+    order: { round: 1, lo: 0, hi: 2 },
+    shard: 0,
+    code: 'WORKER_FAILED',
+    message: 'old',
+    hint: 'h',
+  },
 };
 
 describe("a worker's life", () => {

@@ -47,6 +47,8 @@ export class ShardComputer {
   #resets = 0;
   #backend: { request: BackendRequest; fingerprint: Fingerprint } | null = null;
   #built: PreparedProgram | null = null;
+  /** The shard that it computes, or computed last, of the present order; null before the first. */
+  #shard: number | null = null;
 
   /** @param signals what the other thread says while this one computes */
   constructor(
@@ -70,11 +72,15 @@ export class ShardComputer {
         error instanceof LockstepError
           ? error
           : { code: 'WORKER_FAILED' as const, hint: 'Look at the model and at custom code in the job.' };
-      const round = message.type === 'compute' ? message.compute.round : null;
       const text = cutToText(messageOf(error));
-      this.#send({ type: 'failed', round, shard: null, code, message: text, hint });
+      if (message.type !== 'compute') {
+        return this.#send({ type: 'failed', order: null, shard: null, code, message: text, hint });
+      }
+      const { round, lo, hi } = message.compute;
+      const order = { round, lo, hi };
+      this.#send({ type: 'failed', order, shard: this.#shard, code, message: text, hint });
       // Nothing more comes of the order: a worker that is to leave once it is finished can go.
-      if (message.type === 'compute') this.#finish(message.compute);
+      this.#finish(message.compute);
     }
   }
 
@@ -142,6 +148,7 @@ export class ShardComputer {
 
   async #compute(order: ToWorkerOf<'compute'>): Promise<void> {
     const { round, lo, hi } = order;
+    this.#shard = null;
     this.#store.dropBefore(round);
     try {
       for (const range of subtreesOf({ lo, hi }, order.shards)) await this.#computeSubtree(order, range);
@@ -184,6 +191,7 @@ export class ShardComputer {
   /** @throws UnwantedError between two shards of an order that has become of no use */
   #begin({ round, step, batchRows }: ToWorkerOf<'compute'>, shard: number): ShardTask {
     if (this.#isAbandoned || this.#signals.isCancelled(round)) throw new UnwantedError();
+    this.#shard = shard;
     this.#send({ type: 'computing', round, shard });
     return { step, shard, batchRows, data: this.#store.get(round, shard) };
   }

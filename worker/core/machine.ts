@@ -102,6 +102,11 @@ function endingOf({ code, reason, by }: CloseInfo): WorkerEnding {
   return isRefusal(code) ? { how: 'refused', reason, code } : { how: 'lost', reason };
 }
 
+/** The order that the thread computes, or null. */
+export function presentOrder(state: WorkerState): Order | null {
+  return state.phase === 'draining' ? state.last : (ordersOf(state)[0] ?? null);
+}
+
 function ordersOf(state: WorkerState): readonly Order[] {
   return state.phase === 'computing' ? state.orders : [];
 }
