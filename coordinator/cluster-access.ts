@@ -3,7 +3,8 @@ import { FaultInjection } from '../chaos/injection.js';
 import { systemClock } from '../shared/clock.js';
 import type { ClusterOptions } from './cluster.js';
 import { Conductor } from './conductor.js';
-import { defaultLimits } from './core/run.js';
+import type { ConductorOptions } from './conductor-options.js';
+import { defaultLimits, type RunLimits } from './core/run.js';
 import type { RunListener } from './events.js';
 import { followedBy } from './injected-faults.js';
 import { RunListeners } from './run-listeners.js';
@@ -30,8 +31,13 @@ export function createAccess(
   {
     joinTimeoutMs,
     withoutWorkersMs,
-    othersMayCome,
-  }: { joinTimeoutMs: number; withoutWorkersMs: number; othersMayCome: boolean },
+    ...conducting
+  }: {
+    joinTimeoutMs: number;
+    withoutWorkersMs: number;
+    /** Others than the usual ones. */
+    limits?: Partial<RunLimits>;
+  } & Pick<ConductorOptions, 'othersMayCome' | 'onSentAway'>,
 ): ClusterAccess {
   const faults = options.faults === undefined ? null : new FaultInjection(options.faults);
   const { emit, subscribe } = new RunListeners(
@@ -45,14 +51,15 @@ export function createAccess(
   };
   const conductor = new Conductor({
     clock: systemClock,
-    limits: { ...defaultLimits, withoutWorkersMs },
+    limits: { ...defaultLimits, withoutWorkersMs, ...conducting.limits },
     onEvent(event) {
       emit(event);
       // The conductor takes the worker out after it has told of it.
       if (event.type === 'worker-lost') queueMicrotask(sayIfNoneIsLeft);
     },
     log: silent,
-    othersMayCome,
+    othersMayCome: conducting.othersMayCome,
+    ...(conducting.onSentAway === undefined ? {} : { onSentAway: conducting.onSentAway }),
     allowMixed: options.allowMixed ?? false,
     ...(faults === null ? {} : { onPoint: faults.onPoint }),
   });

@@ -13,6 +13,7 @@ import type { Logs } from './callbacks/callback.js';
 import type { History } from './callbacks/history.js';
 import { checkListenOptions, checkLocalOptions } from './check-cluster.js';
 import { type ClusterAccess, createAccess } from './cluster-access.js';
+import type { RunLimits } from './core/run.js';
 import type { ArrayData } from './data/array-dataset.js';
 import type { RunListener } from './events.js';
 import { disturbed, intercepted, respawnLimits } from './injected-faults.js';
@@ -108,17 +109,21 @@ export class Cluster {
   /**
    * Starts worker processes on this machine. They talk over a Unix socket that only this user can open, and end
    * with this process.
+   * @param limits others than the usual ones, so that tests need not wait for them. @internal
    * @throws LockstepError BAD_OPTION
    */
-  static async local(options: LocalOptions = {}): Promise<Cluster> {
+  static async local(options: LocalOptions = {}, limits: Partial<RunLimits> = {}): Promise<Cluster> {
     checkLocalOptions(options);
     const { workers = 2 } = options;
     const directory = await mkdtemp(join(tmpdir(), 'lockstep-'));
     const token = createToken();
+    let children: LocalWorkers | null = null;
     const access = createAccess(options, workers, {
       joinTimeoutMs: localJoinTimeoutMs,
       withoutWorkersMs: options.withoutWorkersMs ?? localWithoutWorkersMs,
       othersMayCome: false,
+      onSentAway: (worker, reason) => children?.end(worker, reason),
+      limits,
     });
     let listener: Listener;
     try {
@@ -131,7 +136,7 @@ export class Cluster {
     const job = options.job?.hasCode === true ? options.job.path : null;
     const { emit, faults } = access;
     let running = workers;
-    const children = new LocalWorkers({
+    const local = new LocalWorkers({
       config: { url: listener.url, token, backend: 'auto', job, faults: faults !== null },
       ...(faults === null ? {} : { adopt: (child) => disturbed(faults, child, directory) }),
       clock: systemClock,
@@ -149,13 +154,14 @@ export class Cluster {
     });
     faults?.joinWith(() => {
       running += 1;
-      children.start(1);
+      local.start(1);
     });
-    children.start(workers);
+    children = local;
+    local.start(workers);
     return new Cluster(listener.url, token, access, async () => {
       access.conductor.close('the run is over');
       faults?.finish();
-      await children.close();
+      await local.close();
       await faults?.close();
       await listener.close();
       await rm(directory, { recursive: true, force: true });

@@ -13,6 +13,8 @@ export interface ConductorOptions {
   readonly othersMayCome: boolean;
   /** Whether workers may compute whose results could differ in their bits; the run is labelled then. Default: no. */
   readonly allowMixed?: boolean;
+  /** Told of a worker that was sent away, whatever it does then: one that is silent may never end by itself. */
+  readonly onSentAway?: (worker: number, reason: string) => void;
   /** Told where each step of training is, so that faults can be injected there. */
   readonly onPoint?: RunPointListener;
 }

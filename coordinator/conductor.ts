@@ -66,7 +66,7 @@ export class Conductor {
       gate: this.#gate,
       warn: (message) => options.onEvent({ type: 'warning', message }),
       refuse: (remote, code, why) => this.#refuse(remote, code, why),
-      onGone: (remote, reason) => this.#leave(remote, reason),
+      onGone: (remote, reason) => this.#sendAway(remote, reason),
     });
     this.#state = initialState(this.#options.clock.nowMs());
     const handle = (input: RunInput): void => this.#step(input);
@@ -183,6 +183,12 @@ export class Conductor {
     this.stop(clusterWasClosed(reason));
   }
 
+  #sendAway(remote: RemoteWorker, reason: string): void {
+    if (remote.lost !== null) return;
+    this.#leave(remote, reason);
+    this.#options.onSentAway?.(remote.worker, reason);
+  }
+
   #leave(remote: RemoteWorker, reason: string, goodbye: { saidGoodbye?: true } = {}): void {
     if (remote.lost !== null) return;
     const { worker } = remote;
@@ -253,7 +259,7 @@ export class Conductor {
     const message = `worker ${remote.worker} (${remote.row?.host ?? remote.address}) was refused: ${why}`;
     this.#options.onEvent({ type: 'warning', message });
     remote.refuse(code, why);
-    this.#leave(remote, why);
+    this.#sendAway(remote, why);
   }
 
   #tick(): void {

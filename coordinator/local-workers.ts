@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../shared/clock.js';
 import { messageOf } from '../shared/errors.js';
-import type { LocalWorkerConfig } from '../shared/local-worker.js';
+import { type LocalWorkerConfig, localWorkerReport } from '../shared/local-worker.js';
 import { afterDeath, type RespawnLimits } from './core/respawn.js';
 
 /** How long a worker may take to leave after goodbye before it is ended. */
@@ -28,13 +28,21 @@ interface Seat {
   readonly deaths: readonly number[];
 }
 
+/** A process, as far as it is known. */
+interface Child {
+  /** The number that its connection was given last; null before the first. */
+  worker: number | null;
+  /** Why it is ended; null while it is not. */
+  ending: string | null;
+}
+
 /**
  * Worker processes on this machine. They are told what to join over their parent's channel, end when that
  * closes, and are replaced when they end by themselves.
  */
 export class LocalWorkers {
   readonly #options: LocalWorkersOptions;
-  readonly #children = new Set<ChildProcess>();
+  readonly #children = new Map<ChildProcess, Child>();
   readonly #timers = new Set<() => void>();
   #closing = false;
 
@@ -46,12 +54,24 @@ export class LocalWorkers {
     for (let i = 0; i < count; i++) this.#spawn({ deaths: [] });
   }
 
+  /**
+   * Ends the process of a worker that the run has sent away: it may hang, and whoever comes in its place is not kept
+   * waiting for it. One that has joined again since, with another number, stays.
+   */
+  end(worker: number, reason: string): void {
+    for (const [child, state] of this.#children) {
+      if (state.worker !== worker) continue;
+      state.ending = reason;
+      child.kill('SIGKILL');
+    }
+  }
+
   /** Ends all workers; resolves when the last process has ended. Call it after goodbye was said. */
   async close(): Promise<void> {
     this.#closing = true;
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
-    const exits = [...this.#children].map(
+    const exits = [...this.#children.keys()].map(
       (child) =>
         new Promise<void>((resolve) => {
           if (child.exitCode !== null || child.signalCode !== null) return resolve();
@@ -71,11 +91,18 @@ export class LocalWorkers {
       // A worker's own words go to stderr; stdout belongs to the coordinator.
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    this.#children.add(child);
+    const state: Child = { worker: null, ending: null };
+    this.#children.set(child, state);
+    child.on('message', (message) => {
+      const report = localWorkerReport.safeParse(message).data;
+      if (report !== undefined) state.worker = report.worker;
+    });
     child.once('exit', (code, signal) => {
       this.#children.delete(child);
       const how = signal === null ? `code ${code}` : signal;
-      this.#replace(seat, `worker process ${child.pid ?? 0} ended with ${how}`);
+      const { worker, ending } = state;
+      const ended = ending === null ? `ended with ${how}` : `was ended with worker ${worker} (${ending})`;
+      this.#replace(seat, `worker process ${child.pid ?? 0} ${ended}`);
     });
     child.on('error', (error) => {
       // One that runs has its exit still to come; this is a message that it died too early to read.

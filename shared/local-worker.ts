@@ -11,4 +11,9 @@ export const localWorkerConfig = z.strictObject({
   faults: z.boolean(),
 });
 
+/** What it tells its coordinator over the same channel: the number that a connection of it was given. */
+export const localWorkerReport = z.strictObject({ type: z.literal('joined'), worker: z.int().nonnegative() });
+
+export type LocalWorkerReport = z.infer<typeof localWorkerReport>;
+
 export type LocalWorkerConfig = z.infer<typeof localWorkerConfig>;

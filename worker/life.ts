@@ -13,6 +13,8 @@ export interface WorkerLifeOptions extends Omit<WorkerActorOptions, 'session'> {
   readonly limits: RejoinLimits;
   /** Uniform in [0, 1): spreads the attempts of many workers. */
   readonly random: () => number;
+  /** Told the number that it was given, with each connection. */
+  readonly onJoined?: ((worker: number) => void) | undefined;
   /** Leaves when aborted: the order being computed is finished first. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -35,6 +37,7 @@ export async function liveAsWorker(options: WorkerLifeOptions): Promise<void> {
       [presence] = decide(presence, { type: 'joined' }, clock.nowMs(), limits);
       isAwaited = false;
       write(`joined ${url} as worker ${session.identity.worker}`);
+      options.onJoined?.(session.identity.worker);
       lost = await serve(session, options);
       if (lost === null) return;
     }

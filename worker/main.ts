@@ -1,5 +1,5 @@
 import { messageOf } from '../shared/errors.js';
-import { type LocalWorkerConfig, localWorkerConfig } from '../shared/local-worker.js';
+import { type LocalWorkerConfig, type LocalWorkerReport, localWorkerConfig } from '../shared/local-worker.js';
 import { acceptFaults } from './fault-hook.js';
 import { runWorker } from './run.js';
 import { removeSocketOf } from './socket-folder.js';
@@ -23,6 +23,11 @@ process.once('message', (message) => {
   void main(localWorkerConfig.parse(message));
 });
 
+function tellParent(worker: number): void {
+  const report: LocalWorkerReport = { type: 'joined', worker };
+  process.send?.(report);
+}
+
 async function main(config: LocalWorkerConfig): Promise<void> {
   const { token, backend, job, faults } = config;
   url = config.url;
@@ -31,7 +36,8 @@ async function main(config: LocalWorkerConfig): Promise<void> {
   try {
     // Its parent lives as long as the channel is open: there is a coordinator to come back to.
     const rejoinMs = Number.POSITIVE_INFINITY;
-    await runWorker({ url, token, backend, job, rejoinMs, signal: leaving.signal, write: () => {} });
+    const { signal } = leaving;
+    await runWorker({ url, token, backend, job, rejoinMs, signal, write: () => {}, onJoined: tellParent });
     process.exit(0);
   } catch (error) {
     process.stderr.write(`worker ${process.pid}: ${messageOf(error)}\n`);

@@ -28,6 +28,8 @@ export interface WorkerOptions {
   readonly rejoinMs?: number;
   /** A coordinator that says nothing for so long is lost. Default 2 min. */
   readonly silenceMs?: number;
+  /** Told the number that it was given, with each connection. */
+  readonly onJoined?: (worker: number) => void;
   /** One line for the person who watches. */
   readonly write: (line: string) => void;
 }

@@ -23,6 +23,11 @@ class FakeChild extends EventEmitter {
     this.end(0);
   }
 
+  kill(signal: NodeJS.Signals): void {
+    this.signalCode = signal;
+    this.emit('exit', null, signal);
+  }
+
   end(code: number): void {
     this.exitCode = code;
     this.emit('exit', code, null);
@@ -59,16 +64,20 @@ function started(count: number, isWanted = () => true) {
   const clock = new VirtualClock();
   const delays: number[] = [];
   const gone: string[] = [];
+  const reasons: string[] = [];
   const workers = new LocalWorkers({
     config,
     clock,
     respawn,
     isWanted,
-    onRespawn: (_reason, delayMs) => delays.push(delayMs),
+    onRespawn: (reason, delayMs) => {
+      reasons.push(reason);
+      delays.push(delayMs);
+    },
     onGone: (reason) => gone.push(reason),
   });
   workers.start(count);
-  return { workers, clock, delays, gone };
+  return { workers, clock, delays, reasons, gone };
 }
 
 /** Lets so much time pass. */
@@ -153,6 +162,29 @@ describe('local workers', () => {
     }
     expect(children.flatMap(({ sent }) => sent)).toEqual([]);
     expect(gone).toEqual(['a worker process could not be started: spawn EAGAIN, the 6th time in 10 minutes']);
+  });
+
+  it('are ended and replaced when the run has sent them away: they may hang', () => {
+    const { workers, clock, reasons, gone } = started(2);
+    children[0].emit('message', { type: 'joined', worker: 4 });
+    children[1].emit('message', { type: 'joined', worker: 5 });
+    workers.end(4, 'silent for 30.0 s');
+    expect(children.map(({ signalCode }) => signalCode)).toEqual(['SIGKILL', null]);
+    expect(reasons).toEqual(['worker process 100 was ended with worker 4 (silent for 30.0 s)']);
+    pass(clock, 0);
+    expect(children).toHaveLength(3);
+    expect(gone).toEqual([]);
+  });
+
+  it('stay when they have joined again since, as others', () => {
+    const { workers, reasons } = started(1);
+    for (const worker of [0, 1]) children[0].emit('message', { type: 'joined', worker });
+    // Of a fault plan's hook.
+    children[0].emit('message', { type: 'begun', step: 0, shard: 0 });
+    workers.end(0, 'silent for 30.0 s');
+    expect(children[0].signalCode).toBeNull();
+    workers.end(1, 'silent for 30.0 s');
+    expect(reasons).toHaveLength(1);
   });
 
   it('are not replaced, and not missed, when the run has sent them away', () => {
