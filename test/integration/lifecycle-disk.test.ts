@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
 import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
 
@@ -50,83 +48,6 @@ describe('a coordinator killed while it writes a checkpoint', () => {
       expect(names.filter((name) => name.startsWith('.'))).toEqual([]);
     },
   );
-});
-
-describe('a disk that is full', () => {
-  /** The limit on the size of files: with 0, no file takes a byte more. Sockets and pipes are not concerned. */
-  const limit = (pid: number, bytes: '0' | 'unlimited') =>
-    promisify(execFile)('prlimit', ['--pid', String(pid), `--fsize=${bytes}:unlimited`]);
-
-  /** Also those that were begun and not finished. */
-  const checkpointsIn = async (folder: string): Promise<string[]> =>
-    (await readdir(folder)).filter((name) => name.includes('checkpoint-'));
-
-  async function trainOnFullDisk(hold: string) {
-    const folder = run.at('run');
-    const args = ['train', fixtureJob('logged'), ...decided, '--checkpoint-dir', folder];
-    const environment = { ...tiny, LOCKSTEP_TEST_HOLD: hold, LOCKSTEP_TEST_FILES: run.at('files') };
-    const started = run.startTraining(args, environment);
-    await started.process.entry(({ message }) => message === 'holding after step 2');
-    await limit(started.process.pid, '0');
-    started.process.kill('SIGUSR2');
-    return { ...started, folder };
-  }
-
-  it('does not end training: it is warned of once, tried again, and what was owed is written', async () => {
-    const { process, trained, folder } = await trainOnFullDisk('2,13');
-    await process.entry(({ message }) => message === 'holding after step 13');
-    // Three times a checkpoint was due, after steps 4, 8 and 10.
-    expect(await checkpointsIn(folder)).toEqual([]);
-    await limit(process.pid, 'unlimited');
-    const { message } = await process.entry((entry) =>
-      String(entry.message).startsWith('saving works again'),
-    );
-    expect(message).toMatch(
-      /^saving works again: step 1[02] is saved, after \d+ failed attempts in \d+\.\d s$/,
-    );
-    process.kill('SIGUSR2');
-    const { exitCode, report, entries } = await trained;
-    expect(exitCode).toBe(0);
-    expect(report.weightsSha256).toBe(undisturbed.report.weightsSha256);
-    const warnings = entries.filter(({ event }) => event === 'warning').map((entry) => String(entry.message));
-    expect(warnings.sort()).toEqual([
-      expect.stringMatching(/^cannot write to .*EFBIG.* Training goes on/),
-      expect.stringMatching(/^receipts cannot be written to .*EFBIG.* Training goes on/),
-    ]);
-    const notices = entries.filter(({ event }) => event === 'notice').map((entry) => String(entry.message));
-    expect(notices).toContainEqual(expect.stringMatching(/^warning: csvLogger cannot write .*EFBIG/));
-    expect(notices).toContainEqual(
-      expect.stringMatching(/^warning: modelCheckpoint could not save .*epoch-1/),
-    );
-    expect(notices).toContainEqual(expect.stringMatching(/^csvLogger writes .* again/));
-    const table = await readFile(join(run.at('files'), 'log.csv'), 'utf8');
-    expect(table.split('\n').map((row) => row.split(',')[0])).toEqual(['epoch', '0', '1', '']);
-    // The model of the second epoch, whole; of the first, nothing.
-    expect((await readdir(run.at('files'), { recursive: true })).sort()).toEqual([
-      'epoch-1',
-      'epoch-2',
-      'epoch-2/model.json',
-      expect.stringMatching(/^epoch-2\/weights-\w+\.bin$/),
-      'log.csv',
-    ]);
-  });
-
-  it('to the very end costs the last state alone, and says so', async () => {
-    const { process, folder } = await trainOnFullDisk('2');
-    const { exitCode, stderr, entries } = await process.ended;
-    expect(stderr).toMatch(
-      /^error: the last state, step 20, could not be saved, but nothing of the run is saved: .*\n {2}\S.+\n$/,
-    );
-    expect(exitCode).toBe(2);
-    const warnings = entries.filter(({ event }) => event === 'warning').map(({ message }) => String(message));
-    expect(warnings.sort()).toEqual([
-      expect.stringMatching(/^cannot write to .*EFBIG.* Training goes on/),
-      expect.stringMatching(/^receipts cannot be written to .*EFBIG.* Training goes on/),
-      expect.stringMatching(/^the lock of .* stays: /),
-    ]);
-    expect(await checkpointsIn(folder)).toEqual([]);
-    expect(await run.running()).toEqual([]);
-  });
 });
 
 describe('a damaged newest checkpoint', () => {

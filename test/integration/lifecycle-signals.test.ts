@@ -91,6 +91,54 @@ describe('a signal while every worker hangs', () => {
   });
 });
 
+describe('a callback that never comes back', () => {
+  it('is not waited for without an end: the process ends with 143, and leaves nothing torn', async () => {
+    const folder = run.at('run');
+    const args = [
+      'train',
+      ...interrupted,
+      '--checkpoint-dir',
+      folder,
+      '--workers',
+      '2',
+      '--grace-seconds',
+      '0',
+    ];
+    const hung = run.start(args, { LOCKSTEP_TEST_HANG: '5' });
+    await hung.entry(({ message }) => message === 'hanging after step 5');
+    await hung.entry(({ event }) => event === 'checkpoint');
+    hung.kill('SIGTERM');
+    // The grace twice, and ten seconds to dismiss the workers.
+    const seconds = await secondsUntil(hung.ended);
+    expect(seconds).toBeGreaterThan(9.5);
+    expect(seconds).toBeLessThan(13);
+    const { exitCode, entries } = await hung.ended;
+    expect(exitCode).toBe(143);
+    expect(entries.at(-1)?.msg).toBe('not ended 10 s after SIGTERM: ending now');
+    await expect.poll(() => run.running(), { timeout: 10_000 }).toEqual([]);
+    const left = (await readdir(folder)).sort();
+    expect(left).toEqual([
+      expect.stringMatching(/^checkpoint-\d+-step-0000000004$/),
+      expect.stringMatching(/^lock-\d+\.json$/),
+      'receipts.jsonl',
+    ]);
+    const receipts = await readFile(join(folder, 'receipts.jsonl'), 'utf8');
+    for (const line of receipts.trimEnd().split('\n')) expect(JSON.parse(line)).toHaveProperty('chain');
+
+    const resumed = await run.train([
+      ...interrupted,
+      '--checkpoint-dir',
+      folder,
+      '--workers',
+      '3',
+      '--resume',
+    ]);
+    expect(resumed.report.resumedAtStep).toBe(4);
+    expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));
+    expect(resumed.entries.filter(({ event }) => event === 'warning')).toEqual([]);
+  });
+});
+
 describe('data that never comes', () => {
   it('is told of, and a signal ends the wait at once, with what was committed saved', async () => {
     const folder = run.at('run');
