@@ -61,6 +61,19 @@ describe('a worker that lost its connection', () => {
     }
   });
 
+  it('counts no time that it was connected: a coordinator that is killed soon again is not waited for longer', () => {
+    // Joined for 9 s, then 2 s away, three times: 2, 4 and 6 s away in all.
+    const delays: number[] = [];
+    let [state, decision] = lose(9_000);
+    for (let lostMs = 9_000; lostMs <= 31_000; lostMs += 11_000) {
+      [, decision] = decide(state, { type: 'missed' }, lostMs + 2_000, limits);
+      delays.push(decision.next === 'retry' ? decision.delayMs : Number.NaN);
+      [state] = decide(state, { type: 'joined' }, lostMs + 2_000, limits);
+      [state] = decide(state, { type: 'lost' }, lostMs + 11_000, limits);
+    }
+    expect(delays).toEqual([500, 1_000, 1_500]);
+  });
+
   it('slows down when each new connection is lost as well', () => {
     let [state, decision] = lose(20_000);
     let nowMs = 20_000;

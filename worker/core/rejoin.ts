@@ -13,7 +13,7 @@ export type Presence =
       readonly phase: 'away';
       /** Since when there is no connection. */
       readonly sinceMs: number;
-      /** Since when there was none that lasted. */
+      /** Since when there was none that lasted, later by all the time that there was one. */
       readonly restlessSinceMs: number;
       readonly patienceMs: number;
     }
@@ -56,11 +56,11 @@ export function decide(
     case 'joined':
       return [{ phase: 'here', sinceMs: nowMs, restlessSinceMs }, { next: 'serve' }];
     case 'lost': {
-      const lasted = presence.phase === 'here' && nowMs - presence.sinceMs >= lastingMs;
+      const heldMs = presence.phase === 'here' ? nowMs - presence.sinceMs : 0;
       const away = {
         phase: 'away' as const,
         sinceMs: nowMs,
-        restlessSinceMs: lasted ? nowMs : restlessSinceMs,
+        restlessSinceMs: heldMs >= lastingMs ? nowMs : restlessSinceMs + heldMs,
         patienceMs: rejoinMs,
       };
       return [away, rejoinMs === 0 ? { next: 'give-up' } : retry(away, nowMs)];
@@ -73,7 +73,7 @@ export function decide(
 }
 
 /**
- * Exponential backoff: a quarter of the time that has passed. So however long the coordinator takes, the worker is
+ * Exponential backoff: a quarter of the time without a connection. So however long the coordinator takes, the worker is
  * back at most a quarter later, or ten seconds.
  */
 function retry(presence: Presence, nowMs: number): PresenceDecision {
