@@ -59,6 +59,7 @@ export class Conductor {
       readyCount: () => this.readyCount,
       refuse: (remote, code, why) => this.#refuse(remote, code, why),
       stop: (cause) => this.stop(cause),
+      excludedFrom: (host) => this.counts.excluded.findLast((excluded) => excluded.host === host),
     });
     this.#performer = new Performer({
       clock: options.clock,
@@ -168,7 +169,12 @@ export class Conductor {
     return statusOf({ ...sources, outside: this.outside.reason }, clock.nowMs());
   }
 
-  /** All workers that ever were ready, those lost included. */
+  /** Of all workers that ever were ready, those lost and no longer listed included. */
+  get shardsComputed(): number {
+    return this.#roster.shardsComputed;
+  }
+
+  /** The workers that are ready, or were, and the last thousand of those that left after they had been. */
   tallies(): WorkerTally[] {
     return this.#roster.tallies();
   }

@@ -3,6 +3,7 @@ import type { RejectCode } from '../shared/protocol/reject.js';
 import type { ToCoordinatorOf } from '../shared/protocol/to-coordinator.js';
 import type { ConductorOptions } from './conductor-options.js';
 import type { RunInput, StopCause } from './core/run.js';
+import type { ExcludedWorker } from './fault-counts.js';
 import type { ProgramSetup } from './round.js';
 import { Admission, type RunReference } from './server/admission.js';
 import type { RemoteWorker } from './server/remote-worker.js';
@@ -15,6 +16,8 @@ export interface EnrolmentOptions
   /** Sends a worker away, and takes it out. */
   readonly refuse: (remote: RemoteWorker, code: RejectCode, why: string) => void;
   readonly stop: (cause: StopCause) => void;
+  /** The last worker on this host that computed wrong numbers, if there was one. */
+  readonly excludedFrom: (host: string) => ExcludedWorker | undefined;
 }
 
 /** Tells workers what program to build, and lets in those that have built the right one and would give the run's bits. */
@@ -57,8 +60,13 @@ export class Enrolment {
   /** Takes a worker's word that it has built its program. */
   admit(remote: RemoteWorker, message: ToCoordinatorOf<'ready'>): void {
     invariant(this.#setup !== null, 'a worker is ready before setup');
+    const { clock, onEvent, post, refuse, excludedFrom } = this.#options;
+    if (!remote.isBuilding) {
+      // What it was asked to compute still comes: nothing about it may change.
+      if (remote.reject('out_of_order')) return;
+      return refuse(remote, 'out_of_order', 'it goes on saying that it is ready, which nobody asked');
+    }
     if (!remote.answer()) return;
-    const { clock, onEvent, post, refuse } = this.#options;
     const verdict = this.#admission.judge(message, this.#setup.message.manifestHash);
     if (verdict.status === 'refused') {
       const { code, why } = verdict;
@@ -72,6 +80,8 @@ export class Enrolment {
     }
     const isNew = remote.admit(message, clock.nowMs());
     if (isNew && remote.row !== null) onEvent({ type: 'worker-joined', worker: remote.row });
+    const excluded = isNew ? excludedFrom(message.host) : undefined;
+    if (excluded !== undefined) onEvent({ type: 'warning', message: warningOf(remote.worker, excluded) });
     post({ type: 'ready', worker: remote.worker, canaryMs: message.canary?.ms ?? null });
   }
 
@@ -79,4 +89,10 @@ export class Enrolment {
   get #isLast(): boolean {
     return !this.#options.othersMayCome && this.#options.readyCount() === 0;
   }
+}
+
+/** It may be the same machine, and be repaired or not: its canary has the run's bits. */
+function warningOf(worker: number, excluded: ExcludedWorker): string {
+  const where = `shard ${excluded.shard} of step ${excluded.step + 1}`;
+  return `worker ${worker} joins from ${excluded.host}, where worker ${excluded.worker} computed wrong numbers (${where}); only an audit would find that again`;
 }

@@ -9,6 +9,8 @@ export interface ExcludedWorker {
   readonly shard: number;
 }
 
+const maxListed = 100;
+
 /** What a cluster computed beyond every shard once, and why. */
 export class FaultCounts {
   /** Shards ordered again because those who held them were lost or excluded. */
@@ -19,7 +21,19 @@ export class FaultCounts {
   audited = 0;
   /** Units for which two workers gave other bits. */
   disagreements = 0;
-  readonly excluded: ExcludedWorker[] = [];
+  /** Workers that computed wrong numbers. */
+  workersExcluded = 0;
+  #excluded: readonly ExcludedWorker[] = [];
+
+  /** The last of them, at most a hundred: a machine that is sick for weeks may be started again and again. */
+  get excluded(): readonly ExcludedWorker[] {
+    return this.#excluded;
+  }
+
+  exclude(worker: ExcludedWorker): void {
+    this.workersExcluded += 1;
+    this.#excluded = [...this.#excluded, worker].slice(-maxListed);
+  }
 
   order(why: Order['why'], shards: number): void {
     if (why === 'duplicate') this.duplicated += shards;

@@ -110,7 +110,7 @@ export class Performer {
     const { spec, range } = unit;
     const { step } = spec;
     const what = `${nameOfShards(range)} of ${nameOfRound(spec)}`;
-    this.counts.excluded.push({ worker, host: remote.row?.host ?? remote.address, step, shard: range.lo });
+    this.counts.exclude({ worker, host: remote.row?.host ?? remote.address, step, shard: range.lo });
     const why = `it computed other bits for ${what} than ${nameOfWorkers(by)}, which agree; what it sent before this step stays in the run`;
     this.#options.refuse(remote, 'wrong_result', why);
   }

@@ -54,12 +54,15 @@ export interface RunReport {
   readonly shardsAudited: number;
   /** Units for which two workers gave other bits. */
   readonly disagreements: number;
-  /** Workers that computed wrong numbers, and where they were found out; steps count from 1. */
+  /** Workers that computed wrong numbers. */
+  readonly workersExcluded: number;
+  /** The last hundred of them, and where they were found out; steps count from 1. */
   readonly excluded: readonly ExcludedWorker[];
   readonly samplesPerSecond: number;
   /** Milliseconds per step. */
   readonly stepMs: StepSummary;
   readonly history: Readonly<Record<string, readonly number[]>>;
+  /** Those that are here at the end, and the last thousand that left; `faults` lists why they did. */
   readonly workers: readonly ReportedWorker[];
   readonly faults: readonly { readonly worker: number; readonly reason: string }[];
   /** Under a fault plan: what became of each fault. */
@@ -97,11 +100,12 @@ export function reportOf(plan: TrainingPlan, outcome: TrainingOutcome, conductor
     epochs: position.epoch,
     samplesSeen: position.samplesSeen,
     resumedAtStep: resume?.run.step ?? null,
-    shardsComputed: tallies.reduce((sum, { shardsComputed }) => sum + shardsComputed, 0),
+    shardsComputed: conductor.shardsComputed,
     shardsRecomputed: counts.recomputed,
     shardsDuplicated: counts.duplicated,
     shardsAudited: counts.audited,
     disagreements: counts.disagreements,
+    workersExcluded: counts.workersExcluded,
     excluded: counts.excluded.map(({ step, ...rest }) => ({ ...rest, step: step + 1 })),
     samplesPerSecond: seconds === 0 ? 0 : samplesTrained / seconds,
     stepMs: timings.summary(),

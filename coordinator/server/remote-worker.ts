@@ -85,9 +85,10 @@ export class RemoteWorker {
     this.#session.send({ type: 'setup', ...setup.message, backend });
   }
 
-  /** Counts an answer to a program. Gives whether it is about the latest one. */
+  /** Counts an answer to a program. Gives whether it is about the latest one. @throws InvariantError if none was due */
   answer(): boolean {
-    this.#unanswered = Math.max(0, this.#unanswered - 1);
+    invariant(this.#unanswered > 0, `worker ${this.worker} has nothing to answer`);
+    this.#unanswered -= 1;
     if (this.#unanswered > 0) return false;
     this.#bounds.reset();
     return true;
