@@ -29,14 +29,15 @@ export function mnistMlp(): tf.LayersModel {
 /**
  * ResNet-20 for CIFAR-10's [32, 32, 3] (He et al. 2015, section 4.2), with 1×1 convolutions for the shortcuts between
  * stages (option B).
+ * @param side of other square images
  */
-export function resnet20(): tf.LayersModel {
+export function resnet20(side = 32): tf.LayersModel {
   const convolve = (x: tf.SymbolicTensor, filters: number, kernelSize: number, strides: number) =>
     conv2d({ filters, kernelSize, strides, padding: 'same', useBias: false }).apply(x) as tf.SymbolicTensor;
   const normalise = (x: tf.SymbolicTensor) => batchNormalization().apply(x) as tf.SymbolicTensor;
   const rectify = (x: tf.SymbolicTensor) => reLU().apply(x) as tf.SymbolicTensor;
 
-  const input = tf.input({ shape: [32, 32, 3] });
+  const input = tf.input({ shape: [side, side, 3] });
   let x = rectify(normalise(convolve(input, 16, 3, 1)));
   [16, 32, 64].forEach((filters, stage) => {
     for (let block = 0; block < 3; block++) {

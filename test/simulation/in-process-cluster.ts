@@ -3,6 +3,7 @@ import type { ClusterAccess } from '../../coordinator/cluster.js';
 import { Conductor } from '../../coordinator/conductor.js';
 import { defaultLimits, type RunLimits } from '../../coordinator/core/run.js';
 import type { RunEvent, RunListener } from '../../coordinator/events.js';
+import type { LoadedJob } from '../../coordinator/job.js';
 import { systemClock } from '../../shared/clock.js';
 import { coordinatorSession } from '../../shared/protocol/session.js';
 import { deriveSeed } from '../../shared/random.js';
@@ -15,7 +16,9 @@ import { ShuffledDelivery } from './shuffled-delivery.js';
 export interface InProcessClusterOptions {
   readonly workers: number;
   /** What the workers compute on; `cpu` unless it says otherwise. */
-  readonly backend?: 'cpu' | 'onnx';
+  readonly backend?: 'cpu' | 'onnx' | 'wasm';
+  /** The job file that all workers have. */
+  readonly job?: LoadedJob;
   /** Decides which parcel arrives next and who computes next. */
   readonly seed?: number;
   readonly limits?: Partial<RunLimits>;
@@ -56,7 +59,7 @@ export class InProcessCluster {
       workers,
       joinTimeoutMs: 10_000,
       faults: null,
-      options: { backend },
+      options: { backend, ...(options.job === undefined ? {} : { job: options.job }) },
       emit,
       subscribe(listener) {
         listeners.add(listener);
@@ -76,6 +79,7 @@ export class InProcessCluster {
       run,
       pair,
       thread: this.#thread,
+      jobPath: this.#options.job?.path ?? null,
       onAnswer: (from, answer) => this.#options.onAnswer?.(from, answer, this),
     });
     this.workers.push(joined);

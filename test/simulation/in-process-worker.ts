@@ -12,6 +12,7 @@ export interface InProcessWorkerOptions {
   readonly run: string;
   readonly pair: MemoryPair;
   readonly thread: SharedThread;
+  readonly jobPath: string | null;
   /** Sees what the compute thread answers, before it is sent; it may kill the worker. */
   readonly onAnswer: (worker: InProcessWorker, answer: FromThread) => void;
 }
@@ -22,6 +23,7 @@ export class InProcessWorker {
   shardsComputed = 0;
   readonly #pair: MemoryPair;
   readonly #session: WorkerSession;
+  readonly #jobPath: string | null;
   readonly #computer: ShardComputer;
   readonly #post: (message: ToThread) => void;
   #isHere = true;
@@ -29,9 +31,10 @@ export class InProcessWorker {
   #held: FromThread[] | null = null;
   #last: FromThread | null = null;
 
-  constructor({ worker, run, pair, thread, onAnswer }: InProcessWorkerOptions) {
+  constructor({ worker, run, pair, thread, jobPath, onAnswer }: InProcessWorkerOptions) {
     this.worker = worker;
     this.#pair = pair;
+    this.#jobPath = jobPath;
     this.#session = workerSession(pair.ends[1], { run, term: 1, worker, incarnation: worker });
     this.#computer = new ShardComputer((answer) => {
       if (this.#isHere) onAnswer(this, answer);
@@ -85,7 +88,7 @@ export class InProcessWorker {
   #receive(message: ToWorker, payload: Uint8Array): void {
     switch (message.type) {
       case 'setup':
-        return this.#post({ type: 'setup', setup: message, jobPath: null });
+        return this.#post({ type: 'setup', setup: message, jobPath: this.#jobPath });
       case 'weights': {
         const flat = new Float32Array(
           payload.buffer as ArrayBuffer,
