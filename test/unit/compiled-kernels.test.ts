@@ -238,6 +238,7 @@ const convolutions: Record<string, fc.Arbitrary<Case>> = {
     (channels, { size, filters }) => [...size, channels, filters],
   ),
   maxPool: pooling(tf.maxPool),
+  'maxPool of relu': pooling((x, size, strides, pad) => tf.maxPool(tf.relu(x), size, strides, pad)),
   avgPool: pooling((x, size, strides) => tf.avgPool(x, size, strides, 'valid')),
 };
 

@@ -1,2 +1,2 @@
 /** Raised with every change that may change bits: it is part of the fingerprint. */
-export const emitterVersion = 2;
+export const emitterVersion = 3;

@@ -1,6 +1,7 @@
 import type { KernelCall, Value, ValueType } from '../graph.js';
 import { type Lowering, uniformValue } from '../lowering.js';
 import type { OnnxAttributes, OnnxGraph } from '../onnx/onnx-graph.js';
+import { elementTypes } from '../onnx/schema.js';
 import { broadcastShape, type KernelMapping, type KernelTable, numberOf, oneOf, shapeOf } from './kernel.js';
 
 /*
@@ -123,6 +124,12 @@ const select: KernelMapping = {
   },
 };
 
+/** A slope where `value` is above 0: of four forms the fastest on a processor, twice as fast as a Where. */
+export function emitSlopeAboveZero(onnx: OnnxGraph, slope: string, value: string): string {
+  const above = onnx.op('Greater', [value, onnx.scalar(0)]);
+  return onnx.op('Mul', [slope, onnx.op('Cast', [above], { to: elementTypes.float32 })]);
+}
+
 /** The gradient of relu by its result, which the forward pass has anyway, so that x need not be kept. */
 const reluGrad: KernelMapping = {
   infer: ({ dy }) => oneOf(dy.shape, dy.dtype),
@@ -130,7 +137,7 @@ const reluGrad: KernelMapping = {
     const relu = lowering.consumersOf(x).find(({ kernel }) => kernel === 'Relu');
     const sign = relu?.outputs[0] ?? x;
     emitElementwise(lowering, output, [dy, sign], ([slope, value]) =>
-      whereAbove(lowering.onnx, value, slope, lowering.onnx.scalar(0)),
+      emitSlopeAboveZero(lowering.onnx, slope, value),
     );
   },
 };

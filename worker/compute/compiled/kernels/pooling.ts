@@ -3,6 +3,7 @@ import { sizeOf } from '../../../../shared/tensors.js';
 import type { KernelCall, Value } from '../graph.js';
 import { type Lowering, planesShape } from '../lowering.js';
 import { CompileRefusal } from '../refusal.js';
+import { emitSlopeAboveZero } from './elementwise.js';
 import { type KernelMapping, type KernelTable, oneOf } from './kernel.js';
 import { poolingWindow, transposedAttributes, type Window, windowAttributes } from './window.js';
 
@@ -46,13 +47,29 @@ function tiles(window: Window): boolean {
   return filterHeight <= strideHeight && filterWidth <= strideWidth && top + left + bottom + right === 0;
 }
 
+/**
+ * The gradient of relu, if that is what made the image and all that sees the pool's gradient. A maximum above 0 lies
+ * where relu's result is above 0, so that the slopes can be cut before they are spread: a quarter of the work for
+ * windows of four pixels.
+ */
+function reluGradientAfter({ inputs: { input }, outputs: [output] }: KernelCall, lowering: Lowering) {
+  const next = lowering.soleConsumerOf(output);
+  if (next?.kernel !== 'ReluGrad' || next.inputs.dy !== output) return null;
+  const relu = lowering.consumersOf(next.inputs.x).find(({ kernel }) => kernel === 'Relu');
+  return relu?.outputs[0] === input ? next : null;
+}
+
 const maxPoolGrad: KernelMapping = {
   infer: ({ input }) => oneOf(input.shape, input.dtype),
-  emit: ({ inputs: { dy, input }, attributes, outputs: [output] }, lowering) => {
+  emit: (call, lowering) => {
+    const { dy, input } = call.inputs;
     const { onnx } = lowering;
-    const window = poolingWindow(input.shape, attributes);
-    const [, places] = maxima(input, window, lowering);
-    const slope = lowering.full(dy, 'planes');
+    const window = poolingWindow(input.shape, call.attributes);
+    const [pooled, places] = maxima(input, window, lowering);
+    const reluGradient = reluGradientAfter(call, lowering);
+    const [output] = (reluGradient ?? call).outputs;
+    const whole = lowering.full(dy, 'planes');
+    const slope = reluGradient === null ? whole : emitSlopeAboveZero(onnx, whole, pooled);
     const shape = planesShape(output.shape);
     if (tiles(window)) {
       const { kernel_shape, strides } = windowAttributes(window);

@@ -46,6 +46,20 @@ export function loadRuntime(): Runtime {
   }
 }
 
+/** How graphs are run. @param threads they decide how sums are split, and so their bits */
+export function sessionOptions(threads: number): InferenceSession.SessionOptions {
+  return {
+    executionProviders: ['cpu'],
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // Warnings are about initialisers that a graph does not use, and the like: nothing a user could mend.
+    logSeverityLevel: 3,
+    extra: { session: { use_deterministic_compute: '1' } },
+  };
+}
+
 /** A graph that ONNX Runtime has loaded. */
 export class OnnxSession {
   readonly #runtime: Runtime;
@@ -56,19 +70,9 @@ export class OnnxSession {
     this.#session = session;
   }
 
-  /** @param threads they decide how sums are split, and so their bits */
   static async create(model: Uint8Array, threads: number): Promise<OnnxSession> {
     const runtime = loadRuntime();
-    const session = await runtime.InferenceSession.create(model, {
-      executionProviders: ['cpu'],
-      executionMode: 'sequential',
-      graphOptimizationLevel: 'all',
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      // Warnings are about initialisers that a graph does not use, and the like: nothing a user could mend.
-      logSeverityLevel: 3,
-      extra: { session: { use_deterministic_compute: '1' } },
-    });
+    const session = await runtime.InferenceSession.create(model, sessionOptions(threads));
     return new OnnxSession(runtime, session);
   }
 
