@@ -1,5 +1,6 @@
 import type { Clock } from '../shared/clock.js';
 import { assertNever, LockstepError } from '../shared/errors.js';
+import { type RejectCode, rejections } from '../shared/protocol/reject.js';
 import type { WorkerSession } from '../shared/protocol/session.js';
 import { decodeShardData } from '../shared/protocol/tensor-payload.js';
 import type { ToWorker, ToWorkerOf } from '../shared/protocol/to-worker.js';
@@ -12,6 +13,7 @@ import {
   type WorkerInput,
   type WorkerState,
 } from './core/machine.js';
+import { type ModelShape, misfitOfData, misfitOfWeights } from './model-shape.js';
 import { sendResult } from './send-result.js';
 import type { FromThread } from './thread-messages.js';
 import type { ThreadBreak, ThreadPort } from './thread-port.js';
@@ -56,6 +58,8 @@ export class WorkerActor {
   readonly #stopWatch: () => void;
   #state: WorkerState = { phase: 'connecting' };
   #stopHeartbeat: (() => void) | null = null;
+  /** What it has built; null before the first program and while another is built. Until then no payload has a place. */
+  #model: ModelShape | null = null;
   #computing: { round: number; shard: number } | null = null;
   /** The last rejection: it says more than the reason with which a connection closes. */
   #refusal: string | null = null;
@@ -83,6 +87,7 @@ export class WorkerActor {
     thread.attach({
       onAnswer: (answer) => this.#answer(answer),
       onBroken: (cause, reason) => this.#break(cause, reason),
+      onOverload: (reason) => this.#leaveFalse('oversize', reason),
     });
   }
 
@@ -120,16 +125,23 @@ export class WorkerActor {
       case 'setup':
         return this.#setup(message);
       case 'weights': {
+        if (this.#model === null) return this.#leaveFalse('out_of_order', 'weights for no model');
+        const misfit = misfitOfWeights(this.#model, payload.byteLength);
+        if (misfit !== null) return this.#leaveFalse('invalid_message', misfit);
         const flat = new Float32Array(buffer, payload.byteOffset, payload.byteLength / 4);
         return this.#thread.post({ type: 'weights', flat }, [buffer]);
       }
       case 'data': {
         const { round, shard, tensors } = message;
         const data = decodeShardData(tensors, payload);
+        if (this.#model === null) return this.#leaveFalse('out_of_order', 'data for no model');
+        const misfit = misfitOfData(this.#model, data);
+        if (misfit !== null) return this.#leaveFalse('invalid_message', misfit);
         return this.#thread.post({ type: 'data', round, shard, data }, buffer.byteLength > 0 ? [buffer] : []);
       }
       case 'compute': {
         const { round, lo, hi } = message;
+        if (this.#model === null) return this.#leaveFalse('out_of_order', 'an order for no model');
         this.#step({ type: 'ordered', order: { round, lo, hi } });
         return this.#thread.post({ type: 'compute', compute: message });
       }
@@ -152,17 +164,29 @@ export class WorkerActor {
 
   #setup(message: ToWorkerOf<'setup'>): void {
     const { backend, threads = message.threads, job, clock } = this.#options;
-    const { maxMessageBytes = peerLimits.maxPayloadBytes } = this.#options;
-    this.#session.setLimits({
-      ...peerLimits,
-      maxPayloadBytes: maxMessageBytes,
-      maxBufferedBytes: maxMessageBytes,
-    });
+    this.#model = null;
+    this.#limitPayloads(0);
     const setup = { ...message, threads, backend: backend === 'auto' ? message.backend : backend };
     this.#threads = threads;
     this.#thread.post({ type: 'setup', setup, jobPath: job });
     this.#stopHeartbeat?.();
     this.#stopHeartbeat = clock.every(message.heartbeatMs, () => this.#beat());
+  }
+
+  /** @param maxPayloadBytes of a message of the coordinator */
+  #limitPayloads(maxPayloadBytes: number): void {
+    this.#session.setLimits({ ...peerLimits, maxPayloadBytes, maxBufferedBytes: this.#maxMessageBytes });
+  }
+
+  get #maxMessageBytes(): number {
+    return this.#options.maxMessageBytes ?? peerLimits.maxPayloadBytes;
+  }
+
+  /** Ends the connection to a coordinator that sends what no coordinator of ours does. */
+  #leaveFalse(code: RejectCode, what: string): void {
+    const reason = `${rejections[code]} (${what})`;
+    this.#session.close(code, reason);
+    this.#step({ type: 'closed', info: { code, reason, by: 'us' } });
   }
 
   #watch(silenceMs: number): void {
@@ -185,7 +209,10 @@ export class WorkerActor {
       case 'ready': {
         const { pid, host } = this.#options;
         const about = { threads: this.#threads, pid, host };
-        return this.#session.send({ ...answer, ...about });
+        const { model, ...ready } = answer;
+        this.#model = model;
+        this.#limitPayloads(this.#maxMessageBytes);
+        return this.#session.send({ ...ready, ...about });
       }
       case 'computing':
         this.#computing = { round: answer.round, shard: answer.shard };

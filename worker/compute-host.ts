@@ -1,23 +1,36 @@
 import { type Clock, systemClock } from '../shared/clock.js';
+import { maxShards } from '../shared/protocol/fields.js';
+import { peerLimits } from '../shared/transport/connection.js';
 import { setBackendEnvironment } from './backend/environment.js';
+import type { BackendName } from './backend/select.js';
 import { ComputeThread } from './thread.js';
+import { bytesOf, ThreadLoad } from './thread-load.js';
 import type { FromThread, ToThread } from './thread-messages.js';
-import type { ThreadBreak, ThreadOwner, ThreadPort } from './thread-port.js';
+import type { ThreadBreak, ThreadListener, ThreadOwner, ThreadPort } from './thread-port.js';
 
 /** How long a thread may go on with a shard that nobody wants any more. */
 const abandonAfterMs = 60_000;
 
+/** Messages that may wait for the thread: as many as a coordinator may send at once. */
+const maxWaitingMessages = 4 * maxShards;
+
+/** Backends without native code: a thread that computes on them ends when it is told to, wherever it is. */
+const endable: ReadonlySet<BackendName> = new Set(['wasm', 'cpu']);
+
 /** A running compute thread. */
 export interface ThreadHandle {
+  /** Messages that it has handled. */
+  readonly handled: number;
   post(message: ToThread, transfer: readonly ArrayBuffer[]): void;
   /** Ends it, also in the middle of a computation. Gives false if it does not end. */
   stop(): Promise<boolean>;
 }
 
-export type StartThread = (threads: number, owner: ThreadOwner) => ThreadHandle;
+export type StartThread = (threads: number, listener: ThreadListener) => ThreadHandle;
 
 interface Parcel {
   readonly message: ToThread;
+  readonly bytes: number;
   readonly transfer: readonly ArrayBuffer[];
 }
 
@@ -26,8 +39,10 @@ interface Parcel {
  * setup, which says how many threads compute.
  *
  * A thread that is detached drops what it was asked for between two shards. One that does not come to the end of a
- * shard is ended, and another takes its place; not with TensorFlow, which allows a process one compute thread
- * (docs/decisions/0005).
+ * shard is ended, and another takes its place; not with native code, which may not hear that it is to end, and of which
+ * TensorFlow allows a process one compute thread (docs/decisions/0005).
+ *
+ * What the thread holds is bounded: who posts more is told, and what it posted is dropped.
  */
 export class ComputeHost implements ThreadPort {
   readonly #clock: Clock;
@@ -41,12 +56,22 @@ export class ComputeHost implements ThreadPort {
   #waiting: Parcel[] = [];
   #stopWatching: (() => void) | null = null;
   #broken: { cause: ThreadBreak; reason: string } | null = null;
-  /** Whether TensorFlow is, or may be, loaded. */
-  #mayHoldTensorflow = true;
+  #load = new ThreadLoad();
+  /** Of what waits for a thread that has not confirmed. */
+  #waitingLoad = new ThreadLoad();
+  /** Whether native code is, or may be, loaded. */
+  #mayHoldNativeCode = true;
+  readonly #maxHeldBytes: number;
 
-  constructor({ clock = systemClock, startThread = startComputeThread } = {}) {
+  /** @param maxHeldBytes of the weights and data that the thread may hold. Default 6 GiB */
+  constructor({
+    clock = systemClock,
+    startThread = startComputeThread,
+    maxHeldBytes = 3 * peerLimits.maxPayloadBytes,
+  }: { clock?: Clock; startThread?: StartThread; maxHeldBytes?: number } = {}) {
     this.#clock = clock;
     this.#startThread = startThread;
+    this.#maxHeldBytes = maxHeldBytes;
   }
 
   attach(owner: ThreadOwner): void {
@@ -57,9 +82,11 @@ export class ComputeHost implements ThreadPort {
   detach(): void {
     this.#owner = null;
     this.#waiting = [];
+    this.#waitingLoad = new ThreadLoad();
     if (this.#thread === null) return;
     this.#unconfirmed += 1;
-    this.#thread.post({ type: 'reset' }, []);
+    const reset = { type: 'reset' } as const;
+    this.#hand(this.#thread, { message: reset, bytes: bytesOf(reset), transfer: [] });
     this.#stopWatching ??= this.#clock.after(abandonAfterMs, () => this.#abandon());
   }
 
@@ -68,8 +95,19 @@ export class ComputeHost implements ThreadPort {
       this.#threads = message.setup.threads;
       this.#thread ??= this.#start();
     }
-    if (this.#unconfirmed > 0) this.#waiting.push({ message, transfer });
-    else this.#thread?.post(message, transfer);
+    if (this.#thread === null) return;
+    const load = this.#unconfirmed > 0 ? this.#waitingLoad : this.#load;
+    this.#load.handled(this.#thread.handled);
+    const bytes = bytesOf(message);
+    const heldBytes = this.#load.bytes + this.#waitingLoad.bytes + bytes;
+    if (heldBytes > this.#maxHeldBytes || load.messages >= maxWaitingMessages) {
+      const what = `${load.messages} messages wait for it, and it would hold ${heldBytes} bytes`;
+      this.#owner?.onOverload(`the compute thread is behind: ${what}`);
+      return;
+    }
+    if (this.#unconfirmed === 0) return this.#hand(this.#thread, { message, bytes, transfer });
+    this.#waitingLoad.posted(message, bytes);
+    this.#waiting.push({ message, bytes, transfer });
   }
 
   /** Ends the thread, also in the middle of a computation. Gives false if it does not end. */
@@ -87,7 +125,7 @@ export class ComputeHost implements ThreadPort {
   }
 
   #hear(answer: FromThread): void {
-    if (answer.type === 'ready') this.#mayHoldTensorflow = answer.fingerprint.backend === 'tensorflow';
+    if (answer.type === 'ready') this.#mayHoldNativeCode = !endable.has(answer.fingerprint.backend);
     if (answer.type === 'reset') return this.#confirm();
     if (this.#unconfirmed === 0) this.#owner?.onAnswer(answer);
   }
@@ -101,19 +139,29 @@ export class ComputeHost implements ThreadPort {
   }
 
   #flush(): void {
-    for (const { message, transfer } of this.#waiting.splice(0)) this.#thread?.post(message, transfer);
+    this.#waitingLoad = new ThreadLoad();
+    for (const parcel of this.#waiting.splice(0)) if (this.#thread !== null) this.#hand(this.#thread, parcel);
+  }
+
+  #hand(thread: ThreadHandle, { message, bytes, transfer }: Parcel): void {
+    this.#load.posted(message, bytes);
+    thread.post(message, transfer);
   }
 
   /** The thread still computes what nobody wants. */
   #abandon(): void {
     this.#stopWatching = null;
     const reason = `a shard of a connection that was lost still computes after ${abandonAfterMs / 1_000} s`;
-    if (this.#mayHoldTensorflow) {
-      return this.#break('stuck', `${reason}, and TensorFlow allows this process no other compute thread`);
+    if (this.#mayHoldNativeCode) {
+      return this.#break(
+        'stuck',
+        `${reason}, and its native code allows this process no other compute thread`,
+      );
     }
     void this.#thread?.stop();
     this.#unconfirmed = 0;
-    this.#mayHoldTensorflow = true;
+    this.#mayHoldNativeCode = true;
+    this.#load = new ThreadLoad();
     this.#thread = this.#start();
     this.#flush();
   }
@@ -124,7 +172,7 @@ export class ComputeHost implements ThreadPort {
   }
 }
 
-function startComputeThread(threads: number, owner: ThreadOwner): ThreadHandle {
+function startComputeThread(threads: number, listener: ThreadListener): ThreadHandle {
   setBackendEnvironment(threads);
-  return new ComputeThread(owner);
+  return new ComputeThread(listener);
 }

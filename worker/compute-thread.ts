@@ -19,12 +19,13 @@ function transferable(message: FromThread): ArrayBuffer[] {
 }
 
 const send = (message: FromThread): void => port.postMessage(message, transferable(message));
-const computer = new ShardComputer(send, withFaults(realPorts), new ThreadSignals(workerData));
+const signals = new ThreadSignals(workerData);
+const computer = new ShardComputer(send, withFaults(realPorts), signals);
 
 // The process does not mark in steps; this heap is the larger one, and every shard leaves tensors' records on it.
 collectByGrowth(10_000);
 
 let queue = Promise.resolve();
 port.on('message', (message: ToThread) => {
-  queue = queue.then(() => computer.handle(message));
+  queue = queue.then(() => computer.handle(message)).then(() => signals.countHandled());
 });

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { systemClock } from '../shared/clock.js';
 import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
+import { peerLimits } from '../shared/transport/connection.js';
 import type { BackendName } from './backend/select.js';
 import { ComputeHost } from './compute-host.js';
 import { connect } from './connect.js';
@@ -41,8 +42,10 @@ export interface WorkerOptions {
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { url, token, ca, joinMs = 60_000, rejoinMs = 600_000 } = options;
+  const { maxMessageBytes = peerLimits.maxPayloadBytes } = options;
   const markInSteps = withoutMarkingInSteps();
-  const thread = new ComputeHost();
+  // The weights and data of the present round, of one sent ahead, and of one that is over.
+  const thread = new ComputeHost({ maxHeldBytes: 3 * maxMessageBytes });
   try {
     await liveAsWorker({
       connect: () => connect({ url, token, ca }),

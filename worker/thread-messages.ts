@@ -7,6 +7,7 @@ import type { ToWorkerOf } from '../shared/protocol/to-worker.js';
 import type { HostTensor } from '../shared/tensors.js';
 import type { Canary } from './compute/canary.js';
 import type { Order } from './core/machine.js';
+import type { ModelShape } from './model-shape.js';
 
 /** What the worker's I/O thread tells its compute thread. Handled one by one, in order. */
 export type ToThread =
@@ -26,6 +27,7 @@ export type FromThread =
       readonly manifestHash: string;
       readonly fingerprint: Fingerprint;
       readonly canary: Canary | null;
+      readonly model: ModelShape;
     }
   | { readonly type: 'computing'; readonly round: number; readonly shard: number }
   | {

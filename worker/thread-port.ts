@@ -4,9 +4,15 @@ import type { FromThread, ToThread } from './thread-messages.js';
 export type ThreadBreak = 'memory' | 'crash' | 'stuck';
 
 /** Hears what a compute thread says. */
-export interface ThreadOwner {
+export interface ThreadListener {
   readonly onAnswer: (answer: FromThread) => void;
   readonly onBroken: (cause: ThreadBreak, reason: string) => void;
+}
+
+/** Who posts to a compute thread. */
+export interface ThreadOwner extends ThreadListener {
+  /** What was posted has no room: the thread holds too much that it has not come to. It was dropped. */
+  readonly onOverload: (reason: string) => void;
 }
 
 /** The thread that computes, as a worker's actor sees it. It handles what it is sent one by one, in order. */

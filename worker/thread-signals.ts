@@ -1,12 +1,12 @@
 /**
  * What the I/O thread tells a compute thread in the middle of a computation, when it hears no messages: that nobody
- * waits for what it computes. Memory that both see.
+ * waits for what it computes; and how far the compute thread has come with its messages. Memory that both see.
  */
 export class ThreadSignals {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;
 
-  constructor(buffer = new SharedArrayBuffer(8)) {
+  constructor(buffer = new SharedArrayBuffer(12)) {
     this.buffer = buffer;
     this.#words = new Int32Array(buffer);
   }
@@ -23,6 +23,16 @@ export class ThreadSignals {
   /** Resets that were announced. */
   get resets(): number {
     return Atomics.load(this.#words, 0);
+  }
+
+  /** One more message was handled. */
+  countHandled(): void {
+    Atomics.add(this.#words, 2, 1);
+  }
+
+  /** Messages that were handled. */
+  get handled(): number {
+    return Atomics.load(this.#words, 2) >>> 0;
   }
 
   cancel(round: number): void {

@@ -1,8 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '../shared/errors.js';
 import type { FromThread, ToThread } from './thread-messages.js';
-import type { ThreadOwner } from './thread-port.js';
+import type { ThreadListener } from './thread-port.js';
 import { ThreadSignals } from './thread-signals.js';
+
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+const computeThread = new URL(`./compute-thread.${extension}`, import.meta.url);
 
 /** How long a thread may take to end. */
 const terminateMs = 5_000;
@@ -11,24 +14,30 @@ const terminateMs = 5_000;
 export class ComputeThread {
   readonly #worker: Worker;
   readonly #signals = new ThreadSignals();
+  /** It has broken or was told to end: nobody is told anything any more. */
+  #isOver = false;
 
-  /** @param owner told once if the thread ends by itself */
-  constructor({ onAnswer, onBroken }: ThreadOwner) {
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    this.#worker = new Worker(new URL(`./compute-thread.${extension}`, import.meta.url), {
-      workerData: this.#signals.buffer,
+  /** @param listener told once if the thread ends by itself */
+  constructor({ onAnswer, onBroken }: ThreadListener, entry = computeThread) {
+    this.#worker = new Worker(entry, { workerData: this.#signals.buffer });
+    this.#worker.on('message', (answer: FromThread) => {
+      if (!this.#isOver) onAnswer(answer);
     });
-    this.#worker.on('message', (answer: FromThread) => onAnswer(answer));
-    let broken = false;
     const breakOnce = (cause: 'memory' | 'crash', reason: string): void => {
-      if (!broken) onBroken(cause, reason);
-      broken = true;
+      if (!this.#isOver) onBroken(cause, reason);
+      this.#isOver = true;
     };
+    // It stays to the end: an error that nobody listens for would end the process.
     this.#worker.on('error', (error: NodeJS.ErrnoException) => {
       const memory = error.code === 'ERR_WORKER_OUT_OF_MEMORY';
       breakOnce(memory ? 'memory' : 'crash', messageOf(error));
     });
     this.#worker.on('exit', (code) => breakOnce('crash', `the compute thread ended with code ${code}`));
+  }
+
+  /** Messages that it has handled. */
+  get handled(): number {
+    return this.#signals.handled;
   }
 
   /** @param transfer buffers handed over to the thread; they cannot be used here any more */
@@ -40,7 +49,7 @@ export class ComputeThread {
 
   /** Ends the thread, also in the middle of a computation. Gives false if it does not end. */
   async stop(): Promise<boolean> {
-    this.#worker.removeAllListeners();
+    this.#isOver = true;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<false>((resolve) => {
       timer = setTimeout(() => resolve(false), terminateMs);

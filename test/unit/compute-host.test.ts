@@ -3,7 +3,7 @@ import type { Fingerprint } from '../../shared/fingerprint.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
 import { ComputeHost } from '../../worker/compute-host.js';
 import type { FromThread, ToThread } from '../../worker/thread-messages.js';
-import type { ThreadOwner } from '../../worker/thread-port.js';
+import type { ThreadListener, ThreadOwner } from '../../worker/thread-port.js';
 import { VirtualClock } from '../simulation/virtual-clock.js';
 
 const setup: ToThread = {
@@ -18,25 +18,39 @@ const ready = (backend: Fingerprint['backend']): FromThread => ({
   manifestHash: 'a',
   canary: null,
   fingerprint: { backend } as Fingerprint,
+  model: { weights: 0, inputs: [], outputs: [] },
 });
 
 class Listener implements ThreadOwner {
   readonly heard: FromThread[] = [];
   readonly breaks: string[] = [];
   readonly onAnswer = (answer: FromThread): void => void this.heard.push(answer);
+  readonly overloads: string[] = [];
   readonly onBroken = (cause: string): void => void this.breaks.push(cause);
+  readonly onOverload = (reason: string): void => void this.overloads.push(reason);
 }
 
 /** Threads that record what they are sent; the test answers for them. */
-function threads() {
-  const started: { posted: ToThread[]; owner: ThreadOwner; threads: number; isStopped: boolean }[] = [];
+function threads(options: { maxHeldBytes?: number } = {}) {
+  interface Started {
+    readonly posted: ToThread[];
+    readonly owner: ThreadListener;
+    readonly threads: number;
+    handled: number;
+    isStopped: boolean;
+  }
+  const started: Started[] = [];
   const clock = new VirtualClock();
   const host = new ComputeHost({
+    ...options,
     clock,
     startThread(count, owner) {
-      const thread = { posted: [] as ToThread[], owner, threads: count, isStopped: false };
+      const thread: Started = { posted: [], owner, threads: count, handled: 0, isStopped: false };
       started.push(thread);
       return {
+        get handled() {
+          return thread.handled;
+        },
         post: (message) => thread.posted.push(message),
         stop: async () => {
           thread.isStopped = true;
@@ -123,7 +137,7 @@ describe('the compute thread of a worker', () => {
     expect(next.breaks).toEqual([]);
   });
 
-  it.each(['tensorflow', null] as const)('cannot be replaced when %s is loaded', (backend) => {
+  it.each(['tensorflow', 'onnx', null] as const)('cannot be replaced when %s is loaded', (backend) => {
     const { host, started, passMs } = threads();
     const next = new Listener();
     host.attach(new Listener());
@@ -158,5 +172,53 @@ describe('the compute thread of a worker', () => {
     const next = new Listener();
     host.attach(next);
     expect(next.breaks).toEqual(['crash']);
+  });
+
+  it('is sent no more than it may hold while it does not end what it computes, and then as much again', () => {
+    const { host, started } = threads({ maxHeldBytes: 100_000 });
+    const owner = new Listener();
+    host.attach(owner);
+    host.post(setup);
+    const weights = (): ToThread => ({ type: 'weights', flat: new Float32Array(5_000) });
+    for (let i = 0; i < 100; i++) host.post(weights());
+    const [thread] = started;
+    expect(thread.posted.filter(({ type }) => type === 'weights')).toHaveLength(4);
+    expect(owner.overloads).toHaveLength(96);
+    expect(owner.overloads[0]).toMatch(/^the compute thread is behind: 5 messages wait/);
+    // It has come to all: of the weights it keeps the last.
+    thread.handled = thread.posted.length;
+    for (let i = 0; i < 100; i++) host.post(weights());
+    expect(thread.posted.filter(({ type }) => type === 'weights')).toHaveLength(4 + 3);
+  });
+
+  it('holds no more for one that has yet to confirm a reset, and nothing of an owner that is gone', () => {
+    const { host, started } = threads({ maxHeldBytes: 100_000 });
+    const first = new Listener();
+    host.attach(first);
+    host.post(setup);
+    host.detach();
+    const weights = (): ToThread => ({ type: 'weights', flat: new Float32Array(5_000) });
+    for (let connection = 0; connection < 10; connection++) {
+      const owner = new Listener();
+      host.attach(owner);
+      for (let i = 0; i < 10; i++) host.post(weights());
+      expect(owner.overloads.length).toBeGreaterThanOrEqual(6);
+      expect(owner.overloads.length).toBeLessThan(8);
+      host.detach();
+    }
+    const [thread] = started;
+    expect(thread.posted.filter(({ type }) => type !== 'reset')).toEqual([setup]);
+  });
+
+  it('is sent no more small messages than a coordinator may send at once', () => {
+    const { host, started } = threads({ maxHeldBytes: 2 ** 40 });
+    const owner = new Listener();
+    host.attach(owner);
+    host.post(setup);
+    for (let round = 0; round < 262_143; round++) host.post(cancel(round));
+    expect(owner.overloads).toEqual([]);
+    host.post(cancel(1));
+    expect(owner.overloads).toHaveLength(1);
+    expect(started[0].posted).toHaveLength(262_144);
   });
 });

@@ -60,7 +60,7 @@ function computerOf(onShard: (shard: number) => void) {
         const program = {
           ...{ setWeights() {}, dispose() {}, train, evaluate: train, predict: async () => [] },
         };
-        return { program, manifest: manifestOf(tf.sequential()) };
+        return { program, manifest: manifestOf(tf.sequential()), rows: { inputs: [], outputs: [] } };
       },
     },
     signals,

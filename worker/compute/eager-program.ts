@@ -7,8 +7,10 @@ import type { ShardPartial } from '../../shared/partial.js';
 import type { ProgramSpec, ShardProgram, ShardTask } from '../../shared/program.js';
 import { deriveSeed, withSeededMathRandom } from '../../shared/random.js';
 import type { HostTensor, TensorData } from '../../shared/tensors.js';
+import type { ModelShape } from '../model-shape.js';
 import { buildModel } from './build-model.js';
 import { type Canary, canaryData, canaryWeights, computeCanary } from './canary.js';
+import { rowShapesOf } from './model-inputs.js';
 import { explainOutOfMemory } from './out-of-memory.js';
 import { type Owned, ShardStep } from './shard-step.js';
 import { listOf, partialOf, withList } from './shard-values.js';
@@ -26,13 +28,15 @@ export async function createEagerProgram(spec: ProgramSpec, functions: JobFuncti
     const weights = canaryWeights(manifest);
     return computeCanary(program, { weights, data: () => canaryData(model, spec, rows), rows }, clock);
   };
-  return { program, manifest, canary };
+  return { program, manifest, rows: rowShapesOf(model), canary };
 }
 
 /** A program that can compute. */
 export interface BuiltProgram {
   readonly program: ShardProgram;
   readonly manifest: Manifest;
+  /** What its messages hold. */
+  readonly rows: Pick<ModelShape, 'inputs' | 'outputs'>;
   /** Computes the canary shard of so many rows; the program's weights are others afterwards. Absent: it has none. */
   readonly canary?: (rows: number, clock: Clock) => Promise<Canary | null>;
 }

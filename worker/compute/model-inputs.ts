@@ -1,7 +1,14 @@
 import type * as tf from '@tensorflow/tfjs';
 import { LockstepError } from '../../shared/errors.js';
 import type { HostTensor } from '../../shared/tensors.js';
+import type { ModelShape, RowShape } from '../model-shape.js';
 import type { FedValue } from './fed.js';
+
+/** The shapes of a row of each input and output. */
+export function rowShapesOf({ inputs, outputs }: tf.LayersModel): Pick<ModelShape, 'inputs' | 'outputs'> {
+  const ofRow = ({ shape }: tf.SymbolicTensor): RowShape => shape.slice(1);
+  return { inputs: inputs.map(ofRow), outputs: outputs.map(ofRow) };
+}
 
 /**
  * A shard's inputs as tensors of the dtypes that the model declares (images travel as uint8).

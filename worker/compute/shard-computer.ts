@@ -130,8 +130,9 @@ export class ShardComputer {
         wanted === null ? null : ((await built.canary?.(wanted.rows, this.#ports.clock)) ?? null);
       this.#built = { key, ...built, canaryResult };
     }
-    const { manifest, canaryResult: canary } = this.#built;
-    this.#send({ type: 'ready', manifestHash: manifestHash(manifest), fingerprint, canary });
+    const { manifest, rows, canaryResult: canary } = this.#built;
+    const model = { weights: manifest.totalSize, ...rows };
+    this.#send({ type: 'ready', manifestHash: manifestHash(manifest), fingerprint, canary, model });
   }
 
   async #load(request: BackendRequest): Promise<Fingerprint> {

@@ -6,7 +6,7 @@ import type { ThreadHandle } from '../../../worker/compute-host.js';
 import type { FromThread, ToThread } from '../../../worker/thread-messages.js';
 import { ThreadSignals } from '../../../worker/thread-signals.js';
 import type { SimulatedProcess } from './process.js';
-import { manifest } from './tiny-job.js';
+import { features, manifest } from './tiny-job.js';
 import { shardOf } from './tiny-program.js';
 
 const fingerprint: Fingerprint = {
@@ -48,7 +48,9 @@ export class SimulatedThread implements ThreadHandle {
     const ports = {
       clock: process.clock,
       loadBackend: async () => ({ name: 'cpu' as const, fingerprint, skipped: [] }),
-      createProgram: async ({ seed }: { seed: number }) => ({ program: this.#program(seed), manifest }),
+      createProgram: async ({ seed }: { seed: number }) => ({
+        ...{ program: this.#program(seed), manifest, rows: { inputs: [[features]], outputs: [[1]] } },
+      }),
     };
     this.#computer = new ShardComputer(send, ports, this.#signals);
   }
@@ -56,7 +58,13 @@ export class SimulatedThread implements ThreadHandle {
   post(message: ToThread): void {
     if (message.type === 'reset') this.#signals.announceReset();
     if (message.type === 'cancel') this.#signals.cancel(message.round);
-    this.#queue = this.#queue.then(() => (this.#isStopped ? undefined : this.#computer.handle(message)));
+    this.#queue = this.#queue
+      .then(() => (this.#isStopped ? undefined : this.#computer.handle(message)))
+      .then(() => this.#signals.countHandled());
+  }
+
+  get handled(): number {
+    return this.#signals.handled;
   }
 
   async stop(): Promise<boolean> {

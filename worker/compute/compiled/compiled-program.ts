@@ -7,6 +7,7 @@ import type { HostTensor, TensorData } from '../../../shared/tensors.js';
 import { buildModel } from '../build-model.js';
 import { canaryData, canaryWeights, computeCanary } from '../canary.js';
 import { type BuiltProgram, EagerProgram } from '../eager-program.js';
+import { rowShapesOf } from '../model-inputs.js';
 import { explainOutOfMemory } from '../out-of-memory.js';
 import { ShardStep } from '../shard-step.js';
 import { listOf, partialOf, type ShardValues, withList } from '../shard-values.js';
@@ -54,7 +55,7 @@ export async function createCompiledProgram(
       clock,
     );
   };
-  return { program, manifest, canary };
+  return { program, manifest, rows: rowShapesOf(model), canary };
 }
 
 class CompiledProgram implements ShardProgram {
