@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { datasets, expectNotDoneAgain, shardsOfRun } from './exact-run.js';
 import { bitsOf, fixtureJob, stalledPid, TestRun, type Trained } from './test-run.js';
 
 const decided = ['--shards', '4', '--seed', '7', '--backend', 'wasm'];
@@ -46,10 +47,16 @@ describe('a run that loses all its workers', () => {
     const resumed = await run.train([...job, ...saving, '--workers', '1', '--resume']);
     expect(resumed.report.resumedAtStep).toBe(2);
     expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));
+    // Both runs together began what the steps need, and again what the two held when they were killed.
+    expect(await run.begun()).toBeLessThanOrEqual(shardsOfRun + 4);
   });
 
-  it('goes on, with the same bits, when one comes in time', async () => {
-    const coordinator = await run.startCoordinator([...job, '--wait-for-workers', '120'], 1);
+  it.each(datasets)('on %s goes on, with the same bits, when one comes in time', async (data) => {
+    const environment: Record<string, string> = data === 'arrays' ? {} : { LOCKSTEP_TEST_STREAM: 'yes' };
+    const reference =
+      data === 'arrays' ? undisturbed : await shared.train([...job, '--workers', '2'], environment);
+    const waiting = [...job, '--wait-for-workers', '120'];
+    const coordinator = await run.startCoordinator(waiting, 1, environment);
     const stall = run.at('stalled');
     const worker = ['--job', fixtureJob('interrupted')];
     const first = run.startWorker(coordinator, worker, { LOCKSTEP_TEST_STALL: stall });
@@ -59,7 +66,8 @@ describe('a run that loses all its workers', () => {
     run.startWorker(coordinator, worker);
     const trained = await coordinator.trained;
     expect(trained.exitCode).toBe(0);
-    expect(bitsOf(trained)).toEqual(bitsOf(undisturbed));
+    expect(bitsOf(trained)).toEqual(bitsOf(reference));
+    await expectNotDoneAgain(run, trained);
     await expect.poll(() => run.running(), { timeout: 20_000 }).toEqual([]);
   });
 });

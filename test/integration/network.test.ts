@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { expectNotDoneAgain } from './exact-run.js';
 import { bitsOf, fixtureJob, stalledPid, TestRun, type Trained } from './test-run.js';
 
 const common = ['--shards', '4', '--seed', '7', '--backend', 'wasm'];
@@ -62,6 +63,7 @@ describe('workers that joined over the network', () => {
     expect(gone.shardsComputed).toBeLessThan(8);
     expect(stayed.lost).toBeNull();
     expect(trained.report.shardsRecomputed).toBe(8 - gone.shardsComputed);
+    await expectNotDoneAgain(run, trained);
   });
 
   it('may leave when asked to by a signal, and cost no bit', async () => {

@@ -38,7 +38,13 @@ export class TestRun {
   }
 
   start(args: readonly string[], environment: Record<string, string> = {}): Lockstep {
-    return new Lockstep(args, { environment: { ...environment, [mark]: this.#mark } });
+    const own = { LOCKSTEP_TEST_BEGUN: this.at('begun'), [mark]: this.#mark };
+    return new Lockstep(args, { environment: { ...environment, ...own } });
+  }
+
+  /** Shards of training that all processes of this test began, those that died included; of the job `interrupted`. */
+  async begun(): Promise<number> {
+    return (await readFile(this.at('begun')).catch(() => Buffer.alloc(0))).byteLength;
   }
 
   /** Runs `train` or `coordinator` with a report. `ended` tells what became of it. */
