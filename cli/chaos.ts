@@ -1,9 +1,9 @@
 import { rmSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { differences, planOfRun, type RunBits, tallyOf, tallyRows, usualActions } from '../chaos/campaign.js';
+import { makeCampaignFolder } from '../chaos/campaign-folder.js';
 import type { InjectedFault } from '../chaos/ledger.js';
 import { type RunEnd, runProcess } from '../chaos/run-process.js';
 import { compareReceipts } from '../coordinator/receipts/compare.js';
@@ -41,7 +41,7 @@ interface ChaosReport {
 export async function chaos(path: string, options: ChaosOptions): Promise<number> {
   await checkRunOptions({ ...options, resume: false });
   const view = openView({ invocation: null, quiet: false, verbose: options.verbose });
-  const folder = await mkdtemp(join(tmpdir(), 'lockstep-'));
+  const folder = await makeCampaignFolder();
   const interrupt = new Interrupt({
     onFirst: () => view.announce({ tone: 'warning', text: 'ending the run; once more to stop at once' }),
     onForced: () => {

@@ -8,6 +8,7 @@ import type { FaultPlan } from '../chaos/plan.js';
 import { systemClock } from '../shared/clock.js';
 import { LockstepError } from '../shared/errors.js';
 import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
+import { socketFolderPrefix } from '../shared/socket-folder.js';
 import { createToken } from '../shared/token.js';
 import type { Logs } from './callbacks/callback.js';
 import type { History } from './callbacks/history.js';
@@ -26,6 +27,7 @@ import {
   predictModel,
 } from './loop/evaluate-model.js';
 import { type FitData, type FitOptions, fitModel } from './loop/fit.js';
+import { sweepSocketFolders } from './server/abandoned-sockets.js';
 import { type Listener, type ListenOptions, listen } from './server/listener.js';
 import { serveObserver } from './server/observers.js';
 
@@ -115,7 +117,8 @@ export class Cluster {
   static async local(options: LocalOptions = {}, limits: Partial<RunLimits> = {}): Promise<Cluster> {
     checkLocalOptions(options);
     const { workers = 2 } = options;
-    const directory = await mkdtemp(join(tmpdir(), 'lockstep-'));
+    await sweepSocketFolders();
+    const directory = await mkdtemp(join(tmpdir(), socketFolderPrefix));
     const token = createToken();
     let children: LocalWorkers | null = null;
     const access = createAccess(options, workers, {
