@@ -6,7 +6,7 @@ import { type FaultAction, type FaultPlan, faultActions } from './plan.js';
 /**
  * What random runs do unless they are told otherwise: what a run survives by itself within seconds. Left out are
  * `terminate`, which local workers leave to their coordinator; `half-open` and `hang`, which cost a worker for half a
- * minute or for good; `nan` and `wrong`, which are about the policies of the run (docs/chaos.md).
+ * minute or for good; `wrong`, which nobody finds without audits (docs/chaos.md).
  */
 export const usualActions: readonly FaultAction[] = [
   'kill',
@@ -19,6 +19,7 @@ export const usualActions: readonly FaultAction[] = [
   'delay',
   'throttle',
   'slow',
+  'nan',
   'kill-coordinator',
 ];
 

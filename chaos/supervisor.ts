@@ -33,6 +33,11 @@ type Pending = { readonly fault: Fault; readonly tries: number } & (
 /** A worker that comes to nothing in so many steps is stuck: what waits at it is tried at another. */
 const patienceSteps = 2;
 
+/** A worker that sends NaN is told from a model that diverges by two others: with fewer the run has to stop. */
+const witnesses = 2;
+
+const needsWitnesses = ({ id, do: action }: Fault): boolean => isDrawn(id) && action === 'nan';
+
 /** Carries a plan out at the points of a run, and records what took effect. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -42,6 +47,9 @@ export class Supervisor {
   /** What is due later, and how to cancel its timer. */
   readonly #later = new Map<() => void, () => void>();
   #step = 0;
+  /** The last step in which a fault struck, and in which a drawn one did that needs witnesses. */
+  #struckStep = -1;
+  #witnessedStep = -1;
   #drawn: number;
   #shardsBegun = 0;
   #isClosed = false;
@@ -63,7 +71,8 @@ export class Supervisor {
     this.#progress.at(point, this.#options.clock.nowMs());
     if (point.phase === 'idle') this.#begin(point.step);
     for (const pending of [...this.#pending.values()]) {
-      if (pending.stage === 'waiting' && pending.fault.phase === point.phase) this.#strikeAt(pending, point);
+      if (pending.stage !== 'waiting' || pending.fault.phase !== point.phase) continue;
+      if (!this.#isHeldBack(pending.fault)) this.#strikeAt(pending, point);
     }
     if (point.phase === 'dispatch' && point.worker !== null) this.#armByClock(point.worker);
   };
@@ -107,11 +116,29 @@ export class Supervisor {
     }
     this.#progress.mark(crew.targets);
     for (const pending of [...this.#pending.values()]) {
-      if (pending.stage === 'waiting') this.#arm(pending);
-      else if (pending.fault.worker === 'random' && step >= pending.sinceStep + patienceSteps) {
-        this.#arm(this.#takeBack(pending));
-      }
+      const isStuck =
+        pending.stage === 'armed' &&
+        pending.fault.worker === 'random' &&
+        step >= pending.sinceStep + patienceSteps;
+      if (pending.stage === 'armed' && !isStuck) continue;
+      const waiting = pending.stage === 'armed' ? this.#takeBack(pending) : pending;
+      if (!this.#isHeldBack(waiting.fault)) this.#arm(waiting);
     }
+  }
+
+  /**
+   * Whether a drawn fault waits for a later step: one that needs witnesses until they are there, nothing has struck
+   * lately, and nothing else is about to; every other while such a one is about to strike or is being judged. A plan's
+   * own faults are never held back.
+   */
+  #isHeldBack(fault: Fault): boolean {
+    if (!isDrawn(fault.id)) return false;
+    const armed = [...this.#pending.values()].filter((pending) => pending.stage === 'armed');
+    if (needsWitnesses(fault)) {
+      const areThere = this.#options.crew.targets.length > witnesses;
+      return !areThere || armed.length > 0 || this.#step <= this.#struckStep + 1;
+    }
+    return this.#witnessedStep === this.#step || armed.some((pending) => needsWitnesses(pending.fault));
   }
 
   #takeBack({ fault, tries, disarm }: Pending & { stage: 'armed' }): Pending {
@@ -167,7 +194,7 @@ export class Supervisor {
     if (target === undefined) return;
     for (const pending of [...this.#pending.values()]) {
       const { fault } = pending;
-      const isFor = fault.worker === 'random' || fault.worker === worker;
+      const isFor = (fault.worker === 'random' || fault.worker === worker) && !this.#isHeldBack(fault);
       if (pending.stage !== 'waiting' || fault.phase !== 'computing' || !isFor) continue;
       const disarm = this.#after(this.#progress.usualMs(worker) / 2, () => {
         if (!this.#isClosed) this.#strike(fault, target);
@@ -189,6 +216,7 @@ export class Supervisor {
     }
     const { fault, target } = pending;
     if (isComputeAction(fault.do)) {
+      if (needsWitnesses(fault)) this.#witnessedStep = this.#step;
       const what = `${fault.do} at shard ${report.shard} of step ${report.step}`;
       return this.#settle(fault, target, hit(what));
     }
@@ -236,6 +264,7 @@ export class Supervisor {
 
   #settle(fault: Fault, target: Target | null, { tookEffect, what }: Effect): void {
     this.#pending.delete(fault.id);
+    if (tookEffect) this.#struckStep = this.#step;
     this.#options.ledger.add({
       id: fault.id,
       do: fault.do,

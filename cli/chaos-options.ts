@@ -40,7 +40,7 @@ export function addChaos(
     )
     .option('--runs <n>', 'faulted runs (default: 5)', count('--runs'))
     .option('--duration <time>', 'go on for so long: 90s, 10m, 2h', timeOf('--duration'))
-    .option('--workers <n>', 'worker processes', integerOf('--workers', 1, 1_024), 2)
+    .option('--workers <n>', 'worker processes; nan needs three', integerOf('--workers', 1, 1_024), 3)
     .option(
       '--actions <a,b>',
       `of ${faultActions.join(', ')} (default: ${usualActions.join()})`,
@@ -56,7 +56,7 @@ export function addChaos(
       `
 Examples:
   $ lockstep chaos job.ts                                  # 5 runs with seeds 1 to 5
-  $ lockstep chaos job.ts --duration 10m --workers 3
+  $ lockstep chaos job.ts --duration 10m --workers 4
   $ lockstep chaos job.ts --seed 17 --runs 1               # the same faults as in the run with seed 17
   $ lockstep chaos job.ts --actions kill,kill-coordinator --faults-per-run 10
 

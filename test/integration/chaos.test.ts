@@ -34,8 +34,7 @@ const effective = ({ runs }: Campaign) =>
 
 async function expectNothingLeft(): Promise<void> {
   expect(await run.running()).toEqual([]);
-  const left = await readdir(environment.TMPDIR);
-  expect(left.filter((name) => name.startsWith('lockstep-'))).toEqual([]);
+  expect(await readdir(environment.TMPDIR)).toEqual([]);
 }
 
 // Five pairs: an undisturbed run against faulted ones, each with faults of its own.
@@ -55,10 +54,13 @@ describe('random faults on real processes change no bit', () => {
   });
 
   it('of a job whose data is a stream', async () => {
-    const ended = await campaign('stream', ['--seed', '11', '--runs', '2', '--faults-per-run', '8']);
-    expect(ended.exitCode).toBe(0);
+    const ended = await campaign('stream', ['--seed', '19', '--runs', '2', '--faults-per-run', '8']);
     expect(ended.report.differing).toBeNull();
-    expect(new Set(effective(ended.report).map((fault) => fault.do)).size).toBeGreaterThanOrEqual(3);
+    expect(ended.exitCode).toBe(0);
+    const kinds = new Set(effective(ended.report).map((fault) => fault.do));
+    expect(kinds.size).toBeGreaterThanOrEqual(3);
+    // Seed 19 draws it for step 1: others confirmed that a worker's NaN was its own, and it was sent away.
+    expect(kinds).toContain('nan');
     await expectNothingLeft();
   });
 });
