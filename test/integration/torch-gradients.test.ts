@@ -9,7 +9,7 @@ import { deriveSeed, Random } from '../../shared/random.js';
 import type { HostTensor } from '../../shared/tensors.js';
 import { loadBackend } from '../../worker/backend/select.js';
 import { createProgram } from '../../worker/compute/create-program.js';
-import { maskValue } from '../../worker/compute/layers/dropout-mask.js';
+import { maskValue } from '../../worker/compute/layers/random-values.js';
 import { torchExpected, torchPython } from '../fixtures/torch.mjs';
 import { classes, normal, randomizeWeights, specOf } from '../unit/eager-fixture.js';
 

@@ -4,7 +4,7 @@ import { losses } from '../../shared/losses.js';
 import { withSeededMathRandom } from '../../shared/random.js';
 import { createEagerProgram } from '../../worker/compute/eager-program.js';
 import { Dropout, SpatialDropout1D } from '../../worker/compute/layers/dropout.js';
-import { drawMask } from '../../worker/compute/layers/dropout-mask.js';
+import { drawMask } from '../../worker/compute/layers/random-values.js';
 import { float32, specOf } from './eager-fixture.js';
 
 beforeAll(async () => {

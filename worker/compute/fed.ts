@@ -14,7 +14,9 @@ export type FedSource =
       readonly shape: readonly number[];
       readonly rate: number;
       readonly layerSeed: number | null;
-    };
+    }
+  /** Standard normal values. */
+  | { readonly kind: 'noise'; readonly shape: readonly number[] };
 
 /** A value on the host, to become a tensor of `dtype`; `data` may be of a narrower type. */
 export interface FedValue {

@@ -8,7 +8,7 @@ import type { HostTensor } from '../../shared/tensors.js';
 import { fed } from './fed.js';
 import { type BatchMoments, collectBatchMoments } from './layers/batch-moments.js';
 import { inputValues } from './model-inputs.js';
-import { cellsOf, forgetDropoutMasks, type RecurrentCell } from './recurrent-cells.js';
+import { cellsOf, drawDropoutMasks, forgetDropoutMasks, type RecurrentCell } from './recurrent-cells.js';
 import { regularizersOf } from './regularization.js';
 import { ScoredOutput } from './scored-output.js';
 import type { BatchNormValues, ShardValues } from './shard-values.js';
@@ -51,6 +51,7 @@ export class ShardStep {
     this.#regularizers = regularizersOf(model);
     const layers = layersOf(model);
     this.#cells = layers.flatMap(({ layer }) => cellsOf(layer));
+    drawDropoutMasks(this.#cells);
     this.#batchNormOf = new Map(
       manifest.batchNorms.map(({ layer: path }, index) => {
         const placed = layers.find((candidate) => candidate.path === path);

@@ -4,7 +4,7 @@ import { deriveSeed, Random } from '../../../shared/random.js';
 import type { HostTensor } from '../../../shared/tensors.js';
 import type { FedSource, FedValue } from '../fed.js';
 import { Labels } from '../labels.js';
-import { maskValue } from '../layers/dropout-mask.js';
+import { maskValue, noiseValue } from '../layers/random-values.js';
 import { inputValues } from '../model-inputs.js';
 import type { ShardStep } from '../shard-step.js';
 import { lossShare, weightsFor } from '../weighting.js';
@@ -48,6 +48,8 @@ export function shardFeeds(
         return lossShare(spec.outputs[source.output].lossWeight, task.batchRows, source.elementsPerRow);
       case 'mask':
         return maskValue(source, random.next);
+      case 'noise':
+        return noiseValue(source, random.next);
       default:
         return assertNever(source);
     }

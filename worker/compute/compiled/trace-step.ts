@@ -60,7 +60,9 @@ function trace<T extends object>(
   const recorder = new Recorder();
   const fed: { source: FedSource; value: Value }[] = [];
   const feeder: Feeder = (source, value) => {
-    const { shape, dtype } = source.kind === 'mask' ? ({ ...source, dtype: 'float32' } as const) : value();
+    // What is drawn is not drawn for the trace.
+    const drawn = source.kind === 'mask' || source.kind === 'noise';
+    const { shape, dtype } = drawn ? ({ ...source, dtype: 'float32' } as const) : value();
     const symbol: Value = { shape: [...shape], dtype, origin: { kind: 'fed', source } };
     fed.push({ source, value: symbol });
     const dataId = backend.symbol(symbol);
@@ -124,11 +126,11 @@ function withLayerNames<T>(step: ShardStep, recorder: Recorder, run: () => T): T
   }
 }
 
-/** Random numbers of the trace would be those of every step: all that a step may draw are the masks that it is fed. */
+/** Random numbers of the trace would be those of every step: all that a step may draw is what it is fed. */
 function withoutRandom<T>(recorder: Recorder, run: () => T): T {
   const original = Math.random;
   Math.random = () => {
-    throw new CompileRefusal('the step draws random numbers other than masks of Dropout', recorder);
+    throw new CompileRefusal('the step draws random numbers of its own', recorder);
   };
   try {
     return run();

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { drawMask } from './dropout-mask.js';
+import { drawMask } from './random-values.js';
 import { classOf } from './stock-layer.js';
 
 /** What TensorFlow.js's own layers hold; they keep config and noise shape. */
@@ -11,6 +11,13 @@ interface StockDropout extends tf.layers.Layer {
 
 const StockDropoutLayer = classOf<StockDropout>(tf.layers.dropout({ rate: 0 }));
 const StockSpatialDropout1D = classOf<StockDropout>(tf.layers.spatialDropout1d({ rate: 0 }));
+
+interface StockAlphaDropout extends tf.layers.Layer {
+  readonly rate: number;
+  readonly noiseShape?: number[] | null;
+}
+
+const StockAlphaDropoutLayer = classOf<StockAlphaDropout>(tf.layers.alphaDropout({ rate: 0 }));
 
 function dropOut(layer: StockDropout, inputs: tf.Tensor | tf.Tensor[], training: boolean): tf.Tensor {
   const input = Array.isArray(inputs) ? inputs[0] : inputs;
@@ -35,5 +42,24 @@ export class SpatialDropout1D extends StockSpatialDropout1D {
 
   override call(inputs: tf.Tensor | tf.Tensor[], kwargs: { training?: boolean } = {}): tf.Tensor {
     return dropOut(this, inputs, kwargs.training === true);
+  }
+}
+
+/** What SELU tends to far below 0: -scale · alpha of Klambauer et al. (2017, section 2). */
+const saturation = -1.0507009873554805 * 1.6732632423543772;
+
+/** Sets values to SELU's saturation, keeping mean and variance (Klambauer et al. 2017, section 3). */
+export class AlphaDropout extends StockAlphaDropoutLayer {
+  static readonly className = 'AlphaDropout';
+
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: { training?: boolean } = {}): tf.Tensor {
+    const input = Array.isArray(inputs) ? inputs[0] : inputs;
+    const { rate } = this;
+    if (kwargs.training !== true || rate <= 0 || rate >= 1) return input;
+    const mask = drawMask(this.noiseShape ?? input.shape, rate, null);
+    const kept = tf.cast(tf.greater(mask, 0), 'float32');
+    const scale = ((1 - rate) * (1 + rate * saturation ** 2)) ** -0.5;
+    const dropped = tf.mul(tf.sub(1, kept), saturation);
+    return tf.add(tf.mul(tf.add(tf.mul(input, kept), dropped), scale), -scale * saturation * rate);
   }
 }

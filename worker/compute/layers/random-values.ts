@@ -16,13 +16,31 @@ export function drawMask(shape: readonly number[], rate: number, layerSeed: numb
   return fed(source, () => maskValue(source, Math.random));
 }
 
+/** Standard normal values, drawn as masks are. */
+export function drawNoise(shape: readonly number[]): tf.Tensor {
+  const source = { kind: 'noise', shape } as const;
+  return fed(source, () => noiseValue(source, Math.random));
+}
+
+/** One number of the shard's generator seeds another one. */
+function generatorOf(layerSeed: number | null, next: () => number): Random {
+  const drawn = Math.floor(next() * 2 ** 32);
+  return new Random(layerSeed === null ? drawn : deriveSeed(layerSeed, 'layer', drawn));
+}
+
+/** The next standard normal values of the shard's generator, from which it draws one number. */
+export function noiseValue({ shape }: Extract<FedSource, { kind: 'noise' }>, next: () => number): FedValue {
+  const random = generatorOf(null, next);
+  const data = Float32Array.from({ length: sizeOf(shape) }, () => random.normal());
+  return { dtype: 'float32', shape, data };
+}
+
 /** The next mask of the shard's generator, from which it draws one number. */
 export function maskValue(
   { shape, rate, layerSeed }: Extract<FedSource, { kind: 'mask' }>,
   next: () => number,
 ): FedValue {
-  const drawn = Math.floor(next() * 2 ** 32);
-  const random = new Random(layerSeed === null ? drawn : deriveSeed(layerSeed, 'layer', drawn));
+  const random = generatorOf(layerSeed, next);
   const mask = new Float32Array(sizeOf(shape));
   const threshold = rate * 2 ** 32;
   const kept = 1 / (1 - rate);
