@@ -20,34 +20,53 @@ async function compiledOf(model: tf.LayersModel, loss = mse, functions: JobFunct
   return { program, spec, weights };
 }
 
+/** Draws from TensorFlow.js's generator in training. */
+class Jitter extends tf.layers.Layer {
+  static readonly className = 'Jitter';
+
+  override call(inputs: tf.Tensor | tf.Tensor[], { training }: { training?: boolean }): tf.Tensor {
+    const input = Array.isArray(inputs) ? inputs[0] : inputs;
+    return training ? tf.add(input, tf.randomUniform(input.shape)) : input;
+  }
+}
+
+/** Runs a kernel that has no mapping. */
+class LocalResponse extends tf.layers.Layer {
+  static readonly className = 'LocalResponse';
+
+  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    const input = Array.isArray(inputs) ? inputs[0] : inputs;
+    return tf.localResponseNormalization(input as tf.Tensor4D);
+  }
+}
+
+tf.serialization.registerClass(Jitter);
+tf.serialization.registerClass(LocalResponse);
+
 const batch = { x: [normal([4, 3], 1)], y: [normal([4, 2], 2)] };
 const dense = (config: object = {}) => tf.layers.dense({ units: 2, ...config });
 
 describe('a step that cannot be compiled', () => {
   it('names the kernel without a mapping and the layer that runs it', async () => {
     const model = tf.sequential({
-      layers: [
-        tf.layers.conv3d({ inputShape: [2, 2, 2, 1], filters: 1, kernelSize: 1, name: 'solid' }),
-        tf.layers.flatten(),
-        dense(),
-      ],
+      layers: [new LocalResponse({ inputShape: [2, 2, 2], name: 'local' }), tf.layers.flatten(), dense()],
     });
     const { program } = await compiledOf(model);
-    const images = { x: [normal([4, 2, 2, 2, 1], 1)], y: batch.y };
+    const images = { x: [normal([4, 2, 2, 2], 1)], y: batch.y };
     await expect(runBatch(program, 'train', images, 1)).rejects.toMatchObject({
       code: 'MODEL_UNSUPPORTED',
-      message: expect.stringMatching(/Conv3D has no mapping \(layer solid\)/),
+      message: expect.stringMatching(/LRN has no mapping \(layer local\)/),
     });
   });
 
   it('names the layer that draws random numbers of its own', async () => {
     const model = tf.sequential({
-      layers: [tf.layers.gaussianNoise({ stddev: 1, inputShape: [3] }), dense()],
+      layers: [new Jitter({ inputShape: [3] }), dense()],
     });
     const { program } = await compiledOf(model);
     await expect(runBatch(program, 'train', batch, 1)).rejects.toMatchObject({
       code: 'MODEL_UNSUPPORTED',
-      message: expect.stringMatching(/draws random numbers.*\(layer .*GaussianNoise/),
+      message: expect.stringMatching(/draws random numbers.*\(layer .*Jitter/),
     });
     // Inference draws none.
     expect((await program.predict(batch.x))[0].shape).toEqual([4, 2]);
@@ -69,7 +88,7 @@ describe('a step that cannot be compiled', () => {
 
   it('leaves backend, Math.random and tensors as they were', async () => {
     const model = tf.sequential({
-      layers: [tf.layers.gaussianNoise({ stddev: 1, inputShape: [3] }), dense()],
+      layers: [new Jitter({ inputShape: [3] }), dense()],
     });
     const { program } = await compiledOf(model);
     const random = Math.random;

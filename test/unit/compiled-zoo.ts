@@ -123,6 +123,47 @@ export const zoo: Readonly<Record<string, ZooModel>> = {
     losses: mse,
     metrics: ['meanAbsoluteError'],
   },
+  'a decoder that enlarges images, with padded averages': {
+    build: () =>
+      chain(
+        layers.averagePooling2d({ inputShape: image, poolSize: 3, strides: 2, padding: 'same' }),
+        layers.conv2d({ filters: 3, kernelSize: 3, padding: 'same', activation: 'relu' }),
+        layers.upSampling2d({ size: [2, 1] }),
+        layers.averagePooling2d({ poolSize: 3, strides: 1, padding: 'same' }),
+        layers.conv2d({ filters: 3, kernelSize: 1 }),
+        layers.upSampling2d({ size: [1, 2], interpolation: 'bilinear' }),
+      ),
+    batch: { x: [normal([rows, ...image], 1)], y: [normal([rows, ...image], 3)] },
+    losses: mse,
+  },
+  'convolutions of volumes': {
+    build: () =>
+      chain(
+        layers.conv3d({ inputShape: [5, 6, 4, 2], filters: 3, kernelSize: 2, padding: 'same' }),
+        layers.batchNormalization(),
+        layers.reLU(),
+        layers.maxPooling3d({ poolSize: 2 }),
+        layers.conv3d({ filters: 2, kernelSize: 2, activation: 'elu' }),
+        layers.averagePooling3d({ poolSize: 2, strides: 1, padding: 'same' }),
+        layers.flatten(),
+        layers.dense({ units: 4, activation: 'softmax' }),
+      ),
+    batch: { x: [normal([rows, 5, 6, 4, 2], 1)], y: labels },
+    losses: sparse,
+  },
+  'noise of every kind': {
+    build: () =>
+      chain(
+        layers.gaussianNoise({ inputShape: [6, 4], stddev: 0.3 }),
+        layers.spatialDropout1d({ rate: 0.3 }),
+        layers.lstm({ units: 5, recurrentInitializer: 'zeros', dropout: 0.2, recurrentDropout: 0.3 }),
+        layers.gaussianDropout({ rate: 0.3 }),
+        layers.alphaDropout({ rate: 0.2 }),
+        layers.dense({ units: 4, activation: 'softmax' }),
+      ),
+    batch: { x: [normal([rows, 6, 4], 5)], y: labels },
+    losses: sparse,
+  },
   'an embedding with a 1-D convolution': {
     build: () =>
       chain(

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { LockstepError, messageOf } from '../../shared/errors.js';
 import { freezeLayers, type Manifest, manifestOf } from '../../shared/manifest.js';
 import type { ProgramSpec } from '../../shared/program.js';
-import { registerReluGradient } from './gradients/relu.js';
+import { registerGradients } from './gradients/register.js';
 import { registerLayers } from './layers/register.js';
 
 /** Initialisers that cost time and whose values the run's first weights replace anyway. */
@@ -44,7 +44,7 @@ export async function buildModel(
   spec: Pick<ProgramSpec, 'topology' | 'frozenLayers'>,
 ): Promise<{ model: tf.LayersModel; manifest: Manifest }> {
   registerLayers();
-  registerReluGradient();
+  registerGradients();
   const modelTopology = withoutSlowInitializers(spec.topology) as Topology;
   let model: tf.LayersModel;
   try {

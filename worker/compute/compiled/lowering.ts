@@ -3,12 +3,17 @@ import { sizeOf } from '../../../shared/tensors.js';
 import type { KernelCall, Value } from './graph.js';
 import type { OnnxGraph } from './onnx/onnx-graph.js';
 
-/** `rows`: as TensorFlow.js has it, channels last. `planes`: [rows, channels, height, width], as ONNX convolves. */
+/** `rows`: as TensorFlow.js has it, channels last. `planes`: [rows, channels, …sizes], as ONNX convolves. */
 export type Layout = 'rows' | 'planes';
 
-/** To planes, and back. */
-export const toPlanes: readonly number[] = [0, 3, 1, 2];
-export const toRows: readonly number[] = [0, 2, 3, 1];
+/** Whether tensors of a rank can be in planes: images and volumes. */
+export const hasPlanes = (rank: number): boolean => rank === 4 || rank === 5;
+
+/** The permutation from rows to planes, and back. */
+export const toPlanes = (rank: number): number[] => [0, rank - 1, ...between(1, rank - 1)];
+const toRows = (rank: number): number[] => [0, ...between(2, rank), 1];
+
+const between = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
 /**
  * A value in the ONNX graph: in one layout or, once somebody wanted the other, in both. `physical` is its shape in
@@ -25,7 +30,7 @@ const same = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((dim, axis) => dim === b[axis]);
 
 export const planesShape = (shape: readonly number[]): number[] =>
-  shape.length === 4 ? toPlanes.map((axis) => shape[axis]) : [...shape];
+  hasPlanes(shape.length) ? toPlanes(shape.length).map((axis) => shape[axis]) : [...shape];
 
 /** Which ONNX values stand for the traced ones. */
 export class Lowering {
@@ -91,9 +96,10 @@ export class Lowering {
     const wanted = single ? 'rows' : layout;
     const found = form[wanted];
     if (found !== null) return found;
-    const perm = wanted === 'planes' ? toPlanes : toRows;
+    const rank = form.physical.length;
+    const perm = wanted === 'planes' ? toPlanes(rank) : toRows(rank);
     const other = form[wanted === 'planes' ? 'rows' : 'planes'];
-    invariant(other !== null && form.physical.length === 4, 'a value without a form');
+    invariant(other !== null && hasPlanes(rank), 'a value without a form');
     const name = this.onnx.op('Transpose', [other], { perm });
     form[wanted] = name;
     return name;

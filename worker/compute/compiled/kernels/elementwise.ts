@@ -1,5 +1,5 @@
 import type { KernelCall, Value, ValueType } from '../graph.js';
-import { type Lowering, uniformValue } from '../lowering.js';
+import { hasPlanes, type Lowering, uniformValue } from '../lowering.js';
 import type { OnnxAttributes, OnnxGraph } from '../onnx/onnx-graph.js';
 import { elementTypes } from '../onnx/schema.js';
 import { broadcastShape, type KernelMapping, type KernelTable, numberOf, oneOf, shapeOf } from './kernel.js';
@@ -11,9 +11,9 @@ import { broadcastShape, type KernelMapping, type KernelTable, numberOf, oneOf, 
 
 type Make = (onnx: OnnxGraph, names: readonly string[], call: KernelCall) => string;
 
-/** Whether an input can take part in planes. */
-const fitsPlanes = ({ shape }: Value, physical: readonly number[]): boolean =>
-  shape.length === 4 || shape.length === 1 || physical.length === 0;
+/** Whether an input can take part in planes of a rank. */
+const fitsPlanes = ({ shape }: Value, physical: readonly number[], rank: number): boolean =>
+  shape.length === rank || shape.length === 1 || physical.length === 0;
 
 /** Adds an operator over the inputs' elements. */
 export function emitElementwise(
@@ -35,9 +35,9 @@ export function emitElementwise(
   const physicals = inputs.map((input) => lowering.physical(input));
   const physical = broadcastShape(physicals);
   const inPlanes =
-    rank === 4 &&
-    inputs.some((input) => input.shape.length === 4 && lowering.inPlanes(input)) &&
-    inputs.every((input, i) => fitsPlanes(input, physicals[i]));
+    hasPlanes(rank) &&
+    inputs.some((input) => input.shape.length === rank && lowering.inPlanes(input)) &&
+    inputs.every((input, i) => fitsPlanes(input, physicals[i], rank));
   if (!inPlanes) {
     lowering.set(output, make(inputs.map((input) => lowering.lazy(input))), { physical });
     return;
@@ -45,7 +45,8 @@ export function emitElementwise(
   const names = inputs.map((input, i) => {
     if (input.shape.length !== 1 || physicals[i].length === 0) return lowering.lazy(input, 'planes');
     const name = lowering.lazy(input);
-    return lowering.once(`${name} by plane`, () => lowering.reshape(name, [physicals[i][0], 1, 1]));
+    const shape = [physicals[i][0], ...new Array<number>(rank - 2).fill(1)];
+    return lowering.once(`${name} as [${shape}]`, () => lowering.reshape(name, shape));
   });
   lowering.set(output, make(names), { layout: 'planes', physical });
 }

@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs';
 import { sizeOf } from '../../../../shared/tensors.js';
 import type { KernelCall, Value } from '../graph.js';
 import type { Lowering } from '../lowering.js';
@@ -58,4 +59,36 @@ const fusedMatMul: KernelMapping = {
   },
 };
 
-export const matrixKernels: KernelTable = { BatchMatMul: batchMatMul, _FusedMatMul: fusedMatMul };
+/** TensorFlow.js's equations are ONNX's, without the ellipsis. */
+const einsum: KernelMapping = {
+  infer: (inputs, attributes) => {
+    const values = Object.values(inputs);
+    const { allDims, summedDims, idDims } = tf.backend_util.decodeEinsumEquation(
+      String(attributes.equation),
+      values.length,
+    );
+    const sizes = new Map<number, number>();
+    values.forEach(({ shape }, i) => {
+      idDims[i].forEach((dim, axis) => {
+        sizes.set(dim, shape[axis]);
+      });
+    });
+    // The dimensions that are left come first.
+    const kept = allDims.length - summedDims.length;
+    return oneOf(
+      Array.from({ length: kept }, (_, dim) => sizes.get(dim) ?? 1),
+      values[0].dtype,
+    );
+  },
+  emit: ({ inputs, attributes, outputs: [output] }, lowering) => {
+    const names = Object.values(inputs).map((value) => lowering.full(value));
+    const equation = String(attributes.equation);
+    lowering.set(output, lowering.onnx.op('Einsum', names, { equation }));
+  },
+};
+
+export const matrixKernels: KernelTable = {
+  BatchMatMul: batchMatMul,
+  Einsum: einsum,
+  _FusedMatMul: fusedMatMul,
+};

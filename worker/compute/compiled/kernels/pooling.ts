@@ -1,14 +1,12 @@
-import { invariant } from '../../../../shared/errors.js';
 import { sizeOf } from '../../../../shared/tensors.js';
 import type { KernelCall, Value } from '../graph.js';
 import { type Lowering, planesShape } from '../lowering.js';
-import { CompileRefusal } from '../refusal.js';
 import { emitSlopeAboveZero } from './elementwise.js';
 import { type KernelMapping, type KernelTable, oneOf } from './kernel.js';
-import { poolingWindow, transposedAttributes, type Window, windowAttributes } from './window.js';
+import { afterOf, poolingWindow, transposedAttributes, type Window, windowAttributes } from './window.js';
 
 /*
- * 2-D pooling and its gradients, in planes. ONNX operator set 18. The gradient of a maximum goes to where MaxPool
+ * Pooling of images and volumes and its gradients, in planes. ONNX operator set 18. The gradient of a maximum goes to where MaxPool
  * found it, the first of equals, as on TensorFlow.js's cpu backend: by MaxUnpool if windows do not overlap, else by
  * a ScatterElements that adds.
  */
@@ -27,7 +25,7 @@ function maxima(x: Value, window: Window, lowering: Lowering): [string, string] 
 }
 
 const needsPlaces = (x: Value, lowering: Lowering): boolean =>
-  lowering.consumersOf(x).some(({ kernel, inputs }) => kernel === 'MaxPoolGrad' && inputs.input === x);
+  lowering.consumersOf(x).some(({ kernel, inputs }) => kernel.endsWith('Grad') && inputs.input === x);
 
 const maxPool: KernelMapping = {
   infer: ({ x }, attributes) => oneOf(poolingWindow(x.shape, attributes).outShape, x.dtype),
@@ -41,11 +39,8 @@ const maxPool: KernelMapping = {
 };
 
 /** Whether no pixel is in two windows, and none lies outside of the image. */
-function tiles(window: Window): boolean {
-  const { filterHeight, filterWidth, strideHeight, strideWidth, padInfo } = window;
-  const { top, left, bottom, right } = padInfo;
-  return filterHeight <= strideHeight && filterWidth <= strideWidth && top + left + bottom + right === 0;
-}
+const tiles = ({ axes }: Window): boolean =>
+  axes.every((a) => a.filter <= a.stride && a.before + afterOf(a) === 0);
 
 /**
  * The gradient of relu, if that is what made the image and all that sees the pool's gradient. A maximum above 0 lies
@@ -84,17 +79,14 @@ const maxPoolGrad: KernelMapping = {
   },
 };
 
-const coversImage = (window: Window): boolean =>
-  window.outHeight * window.outWidth === 1 &&
-  window.filterHeight === window.inHeight &&
-  window.filterWidth === window.inWidth;
+const coversImage = ({ axes }: Window): boolean => axes.every((a) => a.places === 1 && a.filter === a.length);
 
 function emitAverage({ inputs: { x }, attributes, outputs: [output] }: KernelCall, lowering: Lowering): void {
   const { onnx } = lowering;
   const window = poolingWindow(x.shape, attributes);
   if (coversImage(window) && !lowering.inPlanes(x)) {
-    const name = onnx.op('ReduceMean', [lowering.full(x), onnx.integers([1, 2])], { keepdims: 1 });
-    return lowering.set(output, name);
+    const axes = onnx.integers(window.axes.map((_, i) => i + 1));
+    return lowering.set(output, onnx.op('ReduceMean', [lowering.full(x), axes], { keepdims: 1 }));
   }
   const image = lowering.full(x, 'planes');
   const { dilations: _, ...moving } = windowAttributes(window);
@@ -104,36 +96,34 @@ function emitAverage({ inputs: { x }, attributes, outputs: [output] }: KernelCal
   lowering.set(output, name, { layout: 'planes' });
 }
 
+/** Every pixel of a window gets the same share of its slope. Windows that reach out of the image: average-pool.ts. */
 const avgPoolGrad: KernelMapping = {
-  infer: ({ input }, attributes) => {
-    const { top, left, bottom, right } = poolingWindow(input.shape, attributes).padInfo;
-    // TensorFlow divides by the pixels inside of the image, TensorFlow.js's own kernels by the window's: which one?
-    if (top + left + bottom + right > 0) throw new CompileRefusal('average pooling with padding', {});
-    return oneOf(input.shape, input.dtype);
-  },
+  infer: ({ input }) => oneOf(input.shape, input.dtype),
   emit: ({ inputs: { dy }, attributes, outputs: [output] }, lowering) => {
     const { onnx } = lowering;
     const window = poolingWindow(output.shape, attributes);
-    const { outHeight, outWidth, filterHeight, filterWidth, inChannels } = window;
-    invariant(dy.shape[1] === outHeight && dy.shape[2] === outWidth, 'a gradient of another window');
-    const count = onnx.scalar(filterHeight * filterWidth);
-    const shares = onnx.op('Div', [lowering.full(dy, 'planes'), count]);
-    const ones = onnx.op('Expand', [
-      onnx.scalar(1),
-      onnx.integers([inChannels, 1, filterHeight, filterWidth]),
-    ]);
+    const { axes, inChannels } = window;
+    const filter = axes.map((a) => a.filter);
+    const shares = onnx.op('Div', [lowering.full(dy, 'planes'), onnx.scalar(sizeOf(filter))]);
+    const ones = onnx.op('Expand', [onnx.scalar(1), onnx.integers([inChannels, 1, ...filter])]);
     const attributesOfSpread = { ...transposedAttributes(window), group: inChannels };
     const name = onnx.op('ConvTranspose', [shares, ones], attributesOfSpread);
     lowering.set(output, name, { layout: 'planes' });
   },
 };
 
+const avgPool: KernelMapping = {
+  infer: ({ x }, attributes) => oneOf(poolingWindow(x.shape, attributes).outShape, x.dtype),
+  emit: emitAverage,
+};
+
 export const poolingKernels: KernelTable = {
   MaxPool: maxPool,
   MaxPoolGrad: maxPoolGrad,
-  AvgPool: {
-    infer: ({ x }, attributes) => oneOf(poolingWindow(x.shape, attributes).outShape, x.dtype),
-    emit: emitAverage,
-  },
+  AvgPool: avgPool,
   AvgPoolGrad: avgPoolGrad,
+  MaxPool3D: maxPool,
+  MaxPool3DGrad: maxPoolGrad,
+  AvgPool3D: avgPool,
+  AvgPool3DGrad: avgPoolGrad,
 };

@@ -1,6 +1,6 @@
 import { invariant } from '../../../../shared/errors.js';
 import type { KernelCall, ValueType } from '../graph.js';
-import { type Lowering, toPlanes } from '../lowering.js';
+import { hasPlanes, type Lowering, toPlanes } from '../lowering.js';
 import { axesOf, type KernelMapping, type KernelTable, numberOf, oneOf } from './kernel.js';
 
 /* Kernels that reduce axes, or normalise along one. ONNX operator set 18: axes are an input. */
@@ -30,12 +30,14 @@ function emitReduction(type: string, call: KernelCall, lowering: Lowering, axes:
   const { onnx } = lowering;
   const isKept = call.attributes.keepDims === true;
   const keepdims = Number(isKept);
-  const kept = toPlanes.filter((axis) => !axes.includes(axis));
+  const rank = x.shape.length;
+  const planes = toPlanes(rank);
+  const kept = planes.filter((axis) => !axes.includes(axis));
   // What is left of planes is in the order of rows, or has a layout of its own.
   const ordered = isKept || kept.every((axis, i) => i === 0 || kept[i - 1] < axis);
-  const full = lowering.physical(x).length === x.shape.length;
-  if (full && x.shape.length === 4 && lowering.inPlanes(x) && ordered) {
-    const places = axes.map((axis) => toPlanes.indexOf(axis)).sort((a, b) => a - b);
+  const full = lowering.physical(x).length === rank;
+  if (full && hasPlanes(rank) && lowering.inPlanes(x) && ordered) {
+    const places = axes.map((axis) => planes.indexOf(axis)).sort((a, b) => a - b);
     const name = onnx.op(type, [lowering.full(x, 'planes'), onnx.integers(places)], { keepdims });
     return lowering.set(output, name, { layout: isKept ? 'planes' : 'rows' });
   }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { sizeOf } from '../../../../shared/tensors.js';
 import type { KernelCall, Value, ValueType } from '../graph.js';
-import { type Lowering, planesShape, toPlanes } from '../lowering.js';
+import { hasPlanes, type Lowering, planesShape, toPlanes } from '../lowering.js';
 import { CompileRefusal } from '../refusal.js';
 import { axesOf, integersOf, type KernelMapping, type KernelTable, numberOf, oneOf } from './kernel.js';
 
@@ -30,14 +30,13 @@ function emitReshape({ inputs: { x }, outputs: [output] }: KernelCall, lowering:
     const name = onnx.op('Reshape', [lowering.lazy(x), onnx.integers(moved)]);
     return lowering.set(output, name, { physical: moved });
   }
-  if (complete && x.shape.length === 4 && lowering.inPlanes(x)) {
-    const [rows, height, width, channels] = x.shape;
+  if (complete && hasPlanes(x.shape.length) && lowering.inPlanes(x)) {
     const { shape } = output;
     const planes = lowering.full(x, 'planes');
-    if (shape.length === 4 && shape[0] === rows && shape[3] === channels) {
+    if (hasPlanes(shape.length) && shape[0] === x.shape[0] && shape.at(-1) === x.shape.at(-1)) {
       return lowering.set(output, lowering.reshape(planes, planesShape(shape)), { layout: 'planes' });
     }
-    if (height * width === 1) return lowering.set(output, lowering.reshape(planes, shape));
+    if (sizeOf(x.shape.slice(1, -1)) === 1) return lowering.set(output, lowering.reshape(planes, shape));
   }
   lowering.set(output, lowering.reshape(lowering.full(x), output.shape));
 }
@@ -72,7 +71,7 @@ const transpose: KernelMapping = {
     if (physical.length === 0) return lowering.share(output, x);
     const moved = perm.map((axis) => physical[axis]);
     // Channels put first are planes already, and planes' axes named in rows' order are rows.
-    if (String(perm) === String(toPlanes) && lowering.inPlanes(x)) {
+    if (hasPlanes(perm.length) && String(perm) === String(toPlanes(perm.length)) && lowering.inPlanes(x)) {
       return lowering.set(output, lowering.lazy(x, 'planes'), { physical: moved });
     }
     lowering.set(output, lowering.onnx.op('Transpose', [lowering.lazy(x)], { perm }), { physical: moved });
@@ -127,9 +126,9 @@ const concat: KernelMapping = {
     const values = Object.values(inputs);
     const rank = output.shape.length;
     const [axis] = axesOf(attributes.axis, rank);
-    const planes = rank === 4 && values.some((value) => lowering.inPlanes(value));
+    const planes = hasPlanes(rank) && values.some((value) => lowering.inPlanes(value));
     const layout = planes ? 'planes' : 'rows';
-    const place = planes ? toPlanes.indexOf(axis) : axis;
+    const place = planes ? toPlanes(rank).indexOf(axis) : axis;
     const names = values.map((value) => lowering.full(value, layout));
     lowering.set(output, lowering.onnx.op('Concat', names, { axis: place }), { layout });
   },

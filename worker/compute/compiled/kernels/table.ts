@@ -5,6 +5,7 @@ import type { KernelTable } from './kernel.js';
 import { matrixKernels } from './matrix.js';
 import { poolingKernels } from './pooling.js';
 import { reductionKernels } from './reduction.js';
+import { resizeKernels } from './resize.js';
 import { shapeKernels } from './shape.js';
 
 /** Every kernel that has a mapping, by its TensorFlow.js name. `Identity` needs none: a trace sees through it. */
@@ -15,5 +16,6 @@ export const kernelTable: KernelTable = {
   ...matrixKernels,
   ...convolutionKernels,
   ...poolingKernels,
+  ...resizeKernels,
   ...indexingKernels,
 };
