@@ -97,18 +97,20 @@ describe.each(datasets)('training on %s', (data, name) => {
     },
   );
 
-  it.runIf(!isStream)('has other bits after wrong numbers that nobody audits', async () => {
-    const trained = await run.train(await faulty(3, { step: 4, do: 'wrong', worker: 1 }));
-    expect(trained.report.weightsSha256).not.toBe(reference.report.weightsSha256);
-    expect(trained.report).toMatchObject({ excluded: [], disagreements: 0 });
-  });
+  if (!isStream)
+    it('has other bits after wrong numbers that nobody audits', async () => {
+      const trained = await run.train(await faulty(3, { step: 4, do: 'wrong', worker: 1 }));
+      expect(trained.report.weightsSha256).not.toBe(reference.report.weightsSha256);
+      expect(trained.report).toMatchObject({ excluded: [], disagreements: 0 });
+    });
 
-  it.runIf(isStream)('has the same bits when a share of the shards is audited', async () => {
-    const trained = await run.train([...job, '--workers', '3', '--audit-fraction', '0.3']);
-    expect(bitsOf(trained)).toEqual(bitsOf(reference));
-    const { shardsComputed, shardsAudited } = trained.report;
-    expect(shardsAudited).toBeGreaterThan(0);
-    expect(shardsAudited).toBeLessThan(shardsOfRun);
-    expect(shardsComputed).toBe(shardsOfRun + shardsAudited);
-  });
+  if (isStream)
+    it('has the same bits when a share of the shards is audited', async () => {
+      const trained = await run.train([...job, '--workers', '3', '--audit-fraction', '0.3']);
+      expect(bitsOf(trained)).toEqual(bitsOf(reference));
+      const { shardsComputed, shardsAudited } = trained.report;
+      expect(shardsAudited).toBeGreaterThan(0);
+      expect(shardsAudited).toBeLessThan(shardsOfRun);
+      expect(shardsComputed).toBe(shardsOfRun + shardsAudited);
+    });
 });

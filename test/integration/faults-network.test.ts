@@ -65,9 +65,8 @@ describe.each(datasets)('training on %s, a connection of a local worker', (data,
     expect(report.faults.length).toBeGreaterThanOrEqual(1);
   });
 
-  it.runIf(data !== 'arrays')(
-    'over TCP, through the proxy of a coordinator under a plan, may be cut, reset and slowed',
-    async () => {
+  if (data !== 'arrays')
+    it('over TCP, through the proxy of a coordinator under a plan, may be cut, reset and slowed', async () => {
       const plan = await planOf(run, [
         { step: 2, phase: 'receiving', do: 'cut', worker: 0 },
         { step: 4, phase: 'uploading', do: 'delay', ms: 100, worker: 1 },
@@ -90,19 +89,19 @@ describe.each(datasets)('training on %s, a connection of a local worker', (data,
       await expect
         .poll(async () => (await run.running()).filter((pid) => connected.includes(pid)), { timeout: 10_000 })
         .toEqual([]);
-    },
-  );
+    });
 
-  it.runIf(data === 'arrays')('fares under the first plan of docs/chaos.md as it says', async () => {
-    const text = await readFile(new URL('../../docs/chaos.md', import.meta.url), 'utf8');
-    const [, plan] = /```json\n([\s\S]*?)```/.exec(text) ?? [];
-    const file = run.at('plan.json');
-    await writeFile(file, plan);
-    // Worker 0 may have been killed by the first fault: then there is nobody to stop, and the report says so.
-    const trained = await run.train([...job, '--workers', '2', '--faults', file]);
-    expect(bitsOf(trained)).toEqual(bitsOf(reference));
-    const injected = trained.report.injectedFaults ?? [];
-    expect(injected.map((fault) => fault.do)).toEqual(['kill', 'cut', 'corrupt', 'stop']);
-    expect(injected.slice(0, 3).every(({ tookEffect }) => tookEffect)).toBe(true);
-  });
+  if (data === 'arrays')
+    it('fares under the first plan of docs/chaos.md as it says', async () => {
+      const text = await readFile(new URL('../../docs/chaos.md', import.meta.url), 'utf8');
+      const [, plan] = /```json\n([\s\S]*?)```/.exec(text) ?? [];
+      const file = run.at('plan.json');
+      await writeFile(file, plan);
+      // Worker 0 may have been killed by the first fault: then there is nobody to stop, and the report says so.
+      const trained = await run.train([...job, '--workers', '2', '--faults', file]);
+      expect(bitsOf(trained)).toEqual(bitsOf(reference));
+      const injected = trained.report.injectedFaults ?? [];
+      expect(injected.map((fault) => fault.do)).toEqual(['kill', 'cut', 'corrupt', 'stop']);
+      expect(injected.slice(0, 3).every(({ tookEffect }) => tookEffect)).toBe(true);
+    });
 });
