@@ -14,9 +14,9 @@ export const datasets = [
 export const shardsOfRun = 2 * (5 * 4 + 2);
 
 /** Options under which both jobs take 12 steps of at most four shards. */
-export const decidedJob = (name: string): string[] => [
+export const decidedJob = (name: string, backend: 'wasm' | 'onnx' = 'wasm'): string[] => [
   fixtureJob(name),
-  ...['--shards', '4', '--seed', '7', '--backend', 'wasm'],
+  ...['--shards', '4', '--seed', '7', '--backend', backend],
 ];
 
 /** Writes a plan for `--faults`. @returns its path */

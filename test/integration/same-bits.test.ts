@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareTensorflow, tensorflowFolder, tensorflowSupported } from '../fixtures/tensorflow.mjs';
+import { planOf } from './exact-run.js';
 import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
 
 // What test/fixtures/jobs/cnn.ts asks for. Its last batch of an epoch holds 2 of the 4 shards.
@@ -63,6 +64,23 @@ describe.each(cases)('the CNN on $backend', ({ backend, environment, steps, samp
     expect(otherSeed.report.steps).toBe(steps);
     expect(otherSeed.report.weightsSha256).not.toBe(first.report.weightsSha256);
     expect(otherSeed.report.stateSha256).not.toBe(first.report.stateSha256);
+  });
+
+  it('has them too when SIGINT stopped it, and other workers went on, of which one was killed', async () => {
+    const own = [fixtureJob('cnn'), '--backend', backend, '--checkpoint-dir', run.at('run')];
+    const { process: held, trained: interrupted } = run.startTraining(
+      ['train', ...own, '--workers', '2', '--shards', '4', '--seed', '7'],
+      { ...environment, LOCKSTEP_TEST_HOLD: '8' } as Record<string, string>,
+    );
+    await held.entry(({ message }) => message === 'holding after step 8');
+    for (const pid of await run.running()) process.kill(pid, 'SIGINT');
+    expect((await interrupted).exitCode).toBe(130);
+
+    const plan = await planOf(run, [{ step: 10, phase: 'computing', do: 'kill' }]);
+    const options = ['--workers', '3', '--resume', '--faults', plan];
+    const resumed = await run.train([...own, ...options], environment as Record<string, string>);
+    expect(resumed.report).toMatchObject({ resumedAtStep: 8, injectedFaults: [{ tookEffect: true }] });
+    expect(bitsOf(resumed)).toEqual(bitsOf(trained.get(1) as Trained));
   });
 
   it.each([1, 2, 3, 4])('is computed by all of %i processes in fair shares', (count) => {
