@@ -1,7 +1,8 @@
 import type * as tf from '@tensorflow/tfjs';
-import { Cluster, type FitOptions, lambdaCallback } from 'lockstep';
+import { Cluster } from 'lockstep';
 import { compileOptions } from './compile-options.js';
 import { buildCnn, type DigitsCnn } from './digits-cnn.js';
+import { type TimedSteps, timedSteps } from './timed-steps.js';
 
 /** A cluster of local workers with one compute thread each that trains the CNN a few steps at a time. */
 export class Distributed {
@@ -28,21 +29,15 @@ export class Distributed {
   }
 
   /** Takes one step, then so many more, and gives the milliseconds between the ends of those. */
-  async run(steps: number, options: Pick<FitOptions, 'checkpoint' | 'recordShards'> = {}): Promise<number[]> {
+  run(steps: number, options: Pick<TimedSteps, 'checkpoint' | 'recordShards'> = {}): Promise<number[]> {
     const { images, labels, rows, batchSize } = this.#cnn;
     const data = { x: { dtype: 'uint8' as const, shape: [rows, 28, 28, 1], data: images }, y: labels };
-    const endsMs: number[] = [];
-    const onTrainBatchEnd = (): void => {
-      endsMs.push(performance.now());
-    };
-    await this.#cluster.fit(this.#model, data, {
+    return timedSteps(this.#cluster, this.#model, data, {
       ...options,
       batchSize,
       shards: this.#shards,
-      stepsPerEpoch: steps + 1,
-      callbacks: lambdaCallback({ onTrainBatchEnd }),
+      steps,
     });
-    return endsMs.slice(1).map((endMs, i) => endMs - endsMs[i]);
   }
 
   close(): Promise<void> {
