@@ -1,14 +1,7 @@
 import { Command, Help, type Option } from 'commander';
+import type { BackendChoice } from '../shared/backends.js';
 import { addChaos, type ChaosOptions } from './chaos-options.js';
-import {
-  type Backend,
-  backendOption,
-  common,
-  computeOptions,
-  maxShards,
-  runOptions,
-  seedValue,
-} from './option-groups.js';
+import { backendOption, common, computeOptions, maxShards, runOptions, seedValue } from './option-groups.js';
 import { type Address, addressOf, integerOf, webSocketUrlOf } from './values.js';
 
 /** Every command has these. */
@@ -17,7 +10,7 @@ export interface OutputOptions {
 }
 
 export interface ComputeOptions extends OutputOptions {
-  readonly backend: Backend;
+  readonly backend: BackendChoice;
   readonly threadsPerWorker: number;
   readonly data?: string;
 }
@@ -59,7 +52,7 @@ export interface CoordinatorOptions extends RunOptions {
 export interface WorkerOptions extends OutputOptions {
   readonly join: string;
   readonly tokenFile?: string;
-  readonly backend: Backend;
+  readonly backend: BackendChoice;
   /** Absent: as many as the coordinator says. */
   readonly threads?: number;
   readonly job?: string;

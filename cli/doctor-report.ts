@@ -1,6 +1,7 @@
 import { z } from 'zod';
+import type { BackendName } from '../shared/backends.js';
 import { fingerprintSchema } from '../shared/fingerprint.js';
-import type { BackendName } from '../worker/backend/select.js';
+import { providerOf } from '../worker/compute/compiled/onnx/runtime-package.js';
 import { milliseconds, table } from './format.js';
 
 /** What the process that tries a backend says of it. */
@@ -10,9 +11,9 @@ export const probeSchema = z.discriminatedUnion('works', [
     fingerprint: fingerprintSchema,
     /** Of a float32 matrix product. */
     gigaflopsPerSecond: z.number().positive(),
-    /** A training step of the digits CNN on 32 images. */
+    /** The gradients of the digits CNN on 32 images. */
     stepMs: z.number().positive(),
-    /** Whether `stepMs` is 32 times that of one image, on a backend where 32 take too long. */
+    /** Whether `stepMs` is 16 times that of two images, on a backend where 32 take too long. */
     stepIsEstimate: z.boolean(),
   }),
   z.strictObject({ works: z.literal(false), reason: z.string(), hint: z.string() }),
@@ -20,7 +21,7 @@ export const probeSchema = z.discriminatedUnion('works', [
 
 export type Probe = z.infer<typeof probeSchema>;
 
-/** In the order in which `auto` tries them. */
+/** Those that were tried, the fastest kinds first. */
 export type Probes = readonly { readonly backend: BackendName; readonly probe: Probe }[];
 
 /** The machine, as far as it decides which backends it can have. */
@@ -49,12 +50,20 @@ export function reportLines(probes: Probes): string[] {
       `${fingerprint.kernels}${library}${device}`,
     ];
   });
-  const taken = probes.find(({ probe }) => probe.works);
+  const taken = autoTakes(probes);
   return [
     ...table([header, ...rows]),
     '',
     taken === undefined ? 'No backend works here.' : `--backend auto takes ${taken.backend}.`,
   ];
+}
+
+/** What `auto` takes of the backends that work; TensorFlow comes first only where it found a GPU. */
+function autoTakes(probes: Probes): Probes[number] | undefined {
+  const working = probes.filter(({ probe }) => probe.works);
+  const onGpu = working.find(({ probe }) => probe.works && probe.fingerprint.device !== null);
+  const compiled = working.find(({ backend }) => providerOf(backend) !== null);
+  return onGpu ?? compiled ?? working[0];
 }
 
 /** What to do for a faster backend, one action per line; empty if there is nothing to gain. */
@@ -63,17 +72,15 @@ export function advice(probes: Probes, machine: Machine): string[] {
   const tensorflow = probes.find(({ backend }) => backend === 'tensorflow')?.probe;
   const gpuPossible = machine.arch === 'x64' && ['linux', 'win32'].includes(machine.platform);
   const gpuPackage = `npm install @tensorflow/tfjs-node-gpu@${machine.tfjs}`;
+  const compiled = probes.find(({ backend }) => backend === 'onnx:cpu')?.probe;
+  if (compiled?.works === false) {
+    lines.push(
+      `onnx:cpu, the fastest backend of a processor, is not usable: ${compiled.reason}. ${compiled.hint}`,
+    );
+  }
   if (tensorflow?.works === false) {
-    if (hasPrebuiltTensorflow(machine)) {
-      lines.push(`tensorflow, the fastest backend, is not usable: ${tensorflow.reason}. ${tensorflow.hint}`);
-      lines.push(
-        'Behind a proxy or mirror, set TFJS_NODE_CDN_STORAGE before the install (docs/backends.md).',
-      );
-    } else {
-      lines.push(
-        `There is no prebuilt TensorFlow for ${machine.platform}-${machine.arch}: wasm is the fastest here.`,
-      );
-    }
+    // Compiled steps are faster than TensorFlow's.
+    if (compiled?.works !== true) lines.push(...withoutTensorflow(tensorflow, machine));
     if (machine.hasNvidiaGpu && gpuPossible) {
       lines.push(`For the NVIDIA GPU in this machine: ${gpuPackage}, with CUDA 11.2 and cuDNN 8.1.`);
     }
@@ -96,6 +103,16 @@ export function advice(probes: Probes, machine: Machine): string[] {
     );
   }
   return lines;
+}
+
+function withoutTensorflow({ reason, hint }: Probe & { works: false }, machine: Machine): string[] {
+  if (!hasPrebuiltTensorflow(machine)) {
+    return [`There is no prebuilt TensorFlow for ${machine.platform}-${machine.arch}.`];
+  }
+  return [
+    `tensorflow, faster than wasm, is not usable: ${reason}. ${hint}`,
+    'Behind a proxy or mirror, set TFJS_NODE_CDN_STORAGE before the install (docs/backends.md).',
+  ];
 }
 
 /** Whether tfjs-node's install script can download libtensorflow: what its deps-constants.js and install.js list. */

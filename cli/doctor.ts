@@ -1,10 +1,10 @@
 import { fork } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
+import { type BackendName, backendNames } from '../shared/backends.js';
 import { backendEnvironment } from '../worker/backend/environment.js';
-import { type BackendName, backendNames } from '../worker/backend/select.js';
+import { hasGpu, hasNvidiaGpu } from '../worker/backend/gpu.js';
 import { advice, type Machine, type Probe, probeSchema, reportLines } from './doctor-report.js';
 
 /** Three backends in turn stay under a minute. */
@@ -27,28 +27,29 @@ export async function runDoctor({ write, threads }: DoctorOptions): Promise<0 | 
   const threadsText = threads === 1 ? '1 thread' : `${threads} threads`;
   write(`Node ${process.versions.node} on ${machine.platform}-${machine.arch}, ${threadsText} per worker.`);
   write(
-    'matMul: two float32 matrices of 1024 × 1024. CNN step: training the digits CNN on 32 images (~: 32 times one).',
+    'matMul: two float32 matrices of 1024 × 1024. CNN step: the gradients of the digits CNN on 32 images (~: 16 times two).',
   );
   write('');
   const probes: { backend: BackendName; probe: Probe }[] = [];
   // One after the other: they would take each other's cores.
-  for (const backend of backendNames) probes.push({ backend, probe: await probe(backend, threads) });
+  for (const backend of candidatesOf(machine)) probes.push({ backend, probe: await probe(backend, threads) });
   for (const line of reportLines(probes)) write(line);
   for (const line of advice(probes, machine)) write(`- ${line}`);
   return probes.some(({ probe: { works } }) => works) ? 0 : 1;
 }
 
+/** A GPU's providers are tried where there are signs of one: no driver is loaded in vain. */
+function candidatesOf({ hasNvidiaGpu: hasNvidia }: Machine): BackendName[] {
+  const absent = new Set([...(hasNvidia ? [] : ['onnx:cuda']), ...(hasGpu() ? [] : ['onnx:webgpu'])]);
+  return backendNames.filter((name) => !absent.has(name));
+}
+
 function describeMachine(): Machine {
-  const windows = process.env.SystemRoot ?? 'C:\\Windows';
-  const nvidiaDriver =
-    process.platform === 'win32'
-      ? join(windows, 'System32', 'nvidia-smi.exe')
-      : '/proc/driver/nvidia/version';
   return {
     platform: process.platform,
     arch: process.arch,
     nodeMajor: Number(process.versions.node.split('.')[0]),
-    hasNvidiaGpu: existsSync(nvidiaDriver),
+    hasNvidiaGpu: hasNvidiaGpu(),
     tfjs: tf.version.tfjs,
   };
 }

@@ -1,9 +1,6 @@
 import { type Command, Option } from 'commander';
+import { backendChoices } from '../shared/backends.js';
 import { choiceOf, fractionOf, integerOf } from './values.js';
-
-/** The choices of `--backend`, as the trainer knows them. */
-export const backends = ['auto', 'tensorflow', 'onnx', 'wasm', 'cpu'] as const;
-export type Backend = (typeof backends)[number];
 
 export const maxShards = 65_536;
 export const seedValue = integerOf('--seed', 0, Number.MAX_SAFE_INTEGER);
@@ -77,7 +74,7 @@ export function common(command: Command): Command {
 }
 
 export function backendOption(): Option {
-  return new Option('--backend <name>', `one of ${backends.join(', ')}`)
-    .argParser(choiceOf('--backend', backends))
+  return new Option('--backend <name>', `one of ${backendChoices.join(', ')}`)
+    .argParser(choiceOf('--backend', backendChoices))
     .default('auto');
 }

@@ -1,3 +1,4 @@
+import { backendChoices } from '../shared/backends.js';
 import { didYouMean } from '../shared/did-you-mean.js';
 import { LockstepError } from '../shared/errors.js';
 import { minTokenLength } from '../shared/token.js';
@@ -25,7 +26,6 @@ const listenOptions: Readonly<Record<keyof ListenClusterOptions, true>> = {
   allowedOrigins: true,
   joinTimeoutMs: true,
 };
-const backends = ['auto', 'tensorflow', 'onnx', 'wasm', 'cpu'];
 
 /** @throws LockstepError BAD_OPTION for an option of `Cluster.local` that does not exist or cannot be used */
 export function checkLocalOptions(options: LocalOptions): void {
@@ -73,8 +73,8 @@ function checkShared(options: LocalOptions): void {
   checkCount('withoutWorkersMs', withoutWorkersMs, 'It is a time in milliseconds.');
   checkCount('workers', workers, 'One worker per GPU, or one per core.');
   checkCount('threadsPerWorker', threadsPerWorker, 'To use more cores, add workers.');
-  if (!backends.includes(backend)) {
-    throw bad(`unknown backend ${backend}`, `Use one of ${backends.join(', ')}.`);
+  if (!backendChoices.includes(backend)) {
+    throw bad(`unknown backend ${backend}`, `Use one of ${backendChoices.join(', ')}.`);
   }
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import type { InjectedFault } from '../chaos/ledger.js';
 import type { FaultPlan } from '../chaos/plan.js';
+import type { BackendChoice } from '../shared/backends.js';
 import { systemClock } from '../shared/clock.js';
 import { LockstepError } from '../shared/errors.js';
 import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
@@ -34,8 +35,8 @@ import { serveObserver } from './server/observers.js';
 export type { ClusterAccess } from './cluster-access.js';
 
 export interface ClusterOptions {
-  /** Default `auto`: the first that works of `tensorflow`, `wasm`, `cpu`. */
-  readonly backend?: 'auto' | 'tensorflow' | 'onnx' | 'wasm' | 'cpu';
+  /** Default `auto`: the fastest that works here and can compute the model. */
+  readonly backend?: BackendChoice;
   /** Compute threads of each worker. Part of what bits depend on; default 1. */
   readonly threadsPerWorker?: number;
   /**

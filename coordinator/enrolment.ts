@@ -5,7 +5,7 @@ import type { ConductorOptions } from './conductor-options.js';
 import type { RunInput, StopCause } from './core/run.js';
 import type { ExcludedWorker } from './fault-counts.js';
 import type { ProgramSetup } from './round.js';
-import { Admission, type RunReference } from './server/admission.js';
+import { Admission, noteOf, type RunReference } from './server/admission.js';
 import type { RemoteWorker } from './server/remote-worker.js';
 import { otherBits } from './stop-causes.js';
 
@@ -70,14 +70,14 @@ export class Enrolment {
     const verdict = this.#admission.judge(message, this.#setup.message.manifestHash);
     if (verdict.status === 'refused') {
       const { code, why } = verdict;
+      // It chose a backend while another did; the run's it was not asked for.
+      if (code === 'fingerprint_mismatch' && remote.hasChosen) return this.prepare(remote);
       if (code === 'fingerprint_mismatch' && this.#isLast)
         return this.#options.stop(otherBits(remote.worker, why));
       return refuse(remote, code, why);
     }
-    if (verdict.status === 'mixed') {
-      const text = `worker ${remote.worker} is admitted, so the run cannot be reproduced bit by bit: ${verdict.why}`;
-      onEvent({ type: 'warning', message: text });
-    }
+    const note = noteOf(verdict, remote.worker);
+    if (note !== null) onEvent({ type: 'warning', message: note });
     const isNew = remote.admit(message, clock.nowMs());
     if (isNew && remote.row !== null) onEvent({ type: 'worker-joined', worker: remote.row });
     const excluded = isNew ? excludedFrom(message.host) : undefined;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { backendNames } from './backends.js';
 
 const text = z.string().max(1_000);
 
@@ -8,7 +9,7 @@ const text = z.string().max(1_000);
  * travels and prints as it is. Fields that cannot matter for a backend are null there.
  */
 export const fingerprintSchema = z.strictObject({
-  backend: z.enum(['tensorflow', 'onnx', 'wasm', 'cpu']),
+  backend: z.enum(backendNames),
   /** How the model is executed: op by op, or as a graph written by this version of the emitter. */
   program: z.union([z.literal('eager'), z.templateLiteral(['compiled@', z.int()])]),
   lockstep: text,

@@ -1,10 +1,11 @@
 import { z } from 'zod';
+import { backendChoices } from './backends.js';
 
 /** What a coordinator tells a worker process that it starts itself, over the channel between the two. */
 export const localWorkerConfig = z.strictObject({
   url: z.string(),
   token: z.string(),
-  backend: z.enum(['auto', 'tensorflow', 'onnx', 'wasm', 'cpu']),
+  backend: z.enum(backendChoices),
   /** The job file of the run, if it has code of its own: on one machine it is the same file. */
   job: z.string().nullable(),
   /** Whether it lets its parent disturb it, as a fault plan says. */

@@ -1,3 +1,4 @@
+import { type BackendChoice, satisfies } from '../shared/backends.js';
 import type { Clock } from '../shared/clock.js';
 import { assertNever, LockstepError } from '../shared/errors.js';
 import { type RejectCode, rejections } from '../shared/protocol/reject.js';
@@ -5,7 +6,6 @@ import type { WorkerSession } from '../shared/protocol/session.js';
 import { decodeShardData } from '../shared/protocol/tensor-payload.js';
 import type { ToWorker, ToWorkerOf } from '../shared/protocol/to-worker.js';
 import { peerLimits } from '../shared/transport/connection.js';
-import type { BackendName } from './backend/select.js';
 import {
   presentOrder,
   transition,
@@ -23,7 +23,7 @@ export interface WorkerActorOptions {
   readonly clock: Clock;
   readonly thread: ThreadPort;
   /** Overrides what the coordinator asks for. */
-  readonly backend: BackendName | 'auto';
+  readonly backend: BackendChoice;
   /** Compute threads. Default: what the coordinator asks for. */
   readonly threads?: number | undefined;
   /** The worker's own copy of the job file. */
@@ -166,7 +166,11 @@ export class WorkerActor {
     const { backend, threads = message.threads, job, clock } = this.#options;
     this.#model = null;
     this.#limitPayloads(0);
-    const setup = { ...message, threads, backend: backend === 'auto' ? message.backend : backend };
+    const setup = {
+      ...message,
+      threads,
+      backend: satisfies(backend, message.backend) ? message.backend : backend,
+    };
     this.#threads = threads;
     this.#thread.post({ type: 'setup', setup, jobPath: job });
     this.#stopHeartbeat?.();

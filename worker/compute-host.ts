@@ -1,8 +1,8 @@
+import type { BackendName } from '../shared/backends.js';
 import { type Clock, systemClock } from '../shared/clock.js';
 import { maxShards } from '../shared/protocol/fields.js';
 import { peerLimits } from '../shared/transport/connection.js';
 import { setBackendEnvironment } from './backend/environment.js';
-import type { BackendName } from './backend/select.js';
 import { ComputeThread } from './thread.js';
 import { bytesOf, ThreadLoad } from './thread-load.js';
 import type { FromThread, ToThread } from './thread-messages.js';

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
+import type { BackendChoice } from '../shared/backends.js';
 import { systemClock } from '../shared/clock.js';
 import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
 import { peerLimits } from '../shared/transport/connection.js';
-import type { BackendName } from './backend/select.js';
 import { ComputeHost } from './compute-host.js';
 import { connect } from './connect.js';
 import { liveAsWorker } from './life.js';
@@ -12,7 +12,7 @@ export interface WorkerOptions {
   readonly url: string;
   readonly token: string;
   /** Overrides what the coordinator asks for; the run's fingerprint decides whether it is accepted. */
-  readonly backend: BackendName | 'auto';
+  readonly backend: BackendChoice;
   /** Default: what the coordinator asks for. */
   readonly threads?: number;
   /** The worker's own copy of the job file, for jobs with code of their own. */

@@ -28,6 +28,8 @@ export type FromThread =
       readonly fingerprint: Fingerprint;
       readonly canary: Canary | null;
       readonly model: ModelShape;
+      /** Why the model is computed op by op, where a compiled program was preferred. */
+      readonly fallback: string | null;
     }
   | { readonly type: 'computing'; readonly round: number; readonly shard: number }
   | {

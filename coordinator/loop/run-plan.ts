@@ -1,3 +1,4 @@
+import { isOpen } from '../../shared/backends.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import { programSpec } from '../../shared/protocol/to-worker.js';
@@ -47,7 +48,7 @@ function setupOf(
   const { threadsPerWorker = 1, job } = options;
   const asked = options.backend ?? 'auto';
   const reference = demand?.reference ?? null;
-  const backend = asked === 'auto' ? (reference?.fingerprint?.backend ?? 'auto') : asked;
+  const backend = isOpen(asked) ? (reference?.fingerprint?.backend ?? asked) : asked;
   const { length, scores } = layoutOf(program);
   return {
     message: {

@@ -1,3 +1,4 @@
+import { type BackendChoice, satisfies } from '../../shared/backends.js';
 import { invariant, LockstepError } from '../../shared/errors.js';
 import { fingerprintSchema } from '../../shared/fingerprint.js';
 import type { Json } from '../../shared/json.js';
@@ -150,7 +151,7 @@ export function checkResumable(
     batchSize: number;
     seed: number;
     /** `auto` takes the run's. */
-    backend: string;
+    backend: BackendChoice;
     optimizer: OptimizerConfig;
     settings: RunState['settings'];
   },
@@ -182,7 +183,7 @@ export function checkResumable(
       'Leave --seed out: a resumed run keeps its own.',
     );
   }
-  if (wanted.backend !== 'auto' && wanted.backend !== run.backend) {
+  if (!satisfies(wanted.backend, run.backend)) {
     refuse(
       `the run computes on ${run.backend}, not ${wanted.backend}`,
       'Leave --backend out: a resumed run keeps its own, or its bits would be others.',

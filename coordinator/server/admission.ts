@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { isOpen } from '../../shared/backends.js';
 import { type Fingerprint, fingerprintDifference } from '../../shared/fingerprint.js';
+import { oneLine } from '../../shared/one-line.js';
 import type { RejectCode } from '../../shared/protocol/reject.js';
 import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
 import type { ProgramSetup } from '../round.js';
@@ -17,7 +19,11 @@ export interface RunReference {
 export const noReference: RunReference = { fingerprint: null, canary: null, mixed: [] };
 
 export type Verdict =
-  | { readonly status: 'admitted' }
+  | {
+      readonly status: 'admitted';
+      /** Of the worker that the others must be like: why it computes op by op, if it preferred not to. */
+      readonly fallback?: string;
+    }
   /** Its results could differ, or do; the run is labelled with it. */
   | { readonly status: 'mixed'; readonly why: string }
   | { readonly status: 'refused'; readonly code: RejectCode; readonly why: string };
@@ -49,7 +55,8 @@ export class Admission {
       .digest('hex');
     const { fingerprint, canary, mixed } = reference ?? {
       ...noReference,
-      fingerprint: this.#reference.fingerprint,
+      // Another model may ask for another backend, where the choice is open.
+      fingerprint: isOpen(message.backend) ? null : this.#reference.fingerprint,
     };
     // A run may go on with other metrics: then its canary is another, and nobody has computed it.
     const known = canary?.program === this.#program ? canary : null;
@@ -75,7 +82,9 @@ export class Admission {
       canary: this.#hasCanary ? canary : own,
     };
     this.#hasCanary = true;
-    return { status: 'admitted' };
+    return fingerprint === null && ready.fallback !== null
+      ? { status: 'admitted', fallback: oneLine(ready.fallback) }
+      : { status: 'admitted' };
   }
 
   #label(difference: string): void {
@@ -83,6 +92,13 @@ export class Admission {
     if (mixed.includes(difference) || mixed.length >= maxMixed) return;
     this.#reference = { ...this.#reference, mixed: [...mixed, difference] };
   }
+}
+
+/** What people are told of a worker that is taken, if anything. */
+export function noteOf(verdict: Verdict, worker: number): string | null {
+  if (verdict.status === 'mixed')
+    return `worker ${worker} is admitted, so the run cannot be reproduced bit by bit: ${verdict.why}`;
+  return verdict.status === 'admitted' ? (verdict.fallback ?? null) : null;
 }
 
 function differenceOf({ fingerprint, canary }: RunReference, ready: ToCoordinatorOf<'ready'>): string | null {

@@ -1,3 +1,4 @@
+import { isOpen } from '../../shared/backends.js';
 import { invariant } from '../../shared/errors.js';
 import { cutToText } from '../../shared/protocol/fields.js';
 import type { SealedPayload } from '../../shared/protocol/frame.js';
@@ -22,6 +23,7 @@ export class RemoteWorker {
   readonly #bounds: PeerBounds;
   /** What its results must look like; null before the first setup. */
   #resultShape: ResultShape | null = null;
+  #hasChosen = false;
   /** Shards whose data was sent, by round. */
   readonly #delivered = new Map<number, Set<number>>();
   #weightsVersion: number | null = null;
@@ -76,12 +78,18 @@ export class RemoteWorker {
     return this.#unanswered > 0;
   }
 
+  /** Whether its last program was left to compute on a backend of its own choice. */
+  get hasChosen(): boolean {
+    return this.#hasChosen;
+  }
+
   prepare(setup: ProgramSetup, backend: ProgramSetup['message']['backend']): void {
     this.#weightsVersion = null;
     this.#delivered.clear();
     this.#unanswered += 1;
     this.#heartbeatMs = setup.message.heartbeatMs;
     this.#resultShape = setup.resultShape;
+    this.#hasChosen = isOpen(backend);
     this.#session.send({ type: 'setup', ...setup.message, backend });
   }
 

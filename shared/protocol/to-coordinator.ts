@@ -26,6 +26,8 @@ const ready = z.strictObject({
   host: name,
   /** What the canary shard came to and how long it took; null if none was asked for, or the model cannot run it. */
   canary: z.strictObject({ sha256, ms: z.number().nonnegative() }).nullable(),
+  /** Why the model is computed op by op, where a compiled program was preferred. */
+  fallback: text.nullable(),
 });
 
 /** Lengths of a partial's arrays, in elements. */

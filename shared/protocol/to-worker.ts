@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { backendChoices } from '../backends.js';
 import type { ProgramSpec } from '../program.js';
 import {
   count,
@@ -40,7 +41,7 @@ const setup = z.strictObject({
   program: programSpec,
   /** The worker's model, built from the topology, must give the same manifest. */
   manifestHash: sha256,
-  backend: z.enum(['auto', 'tensorflow', 'onnx', 'wasm', 'cpu']),
+  backend: z.enum(backendChoices),
   /** Compute threads. */
   threads: z.int().positive().max(1_024),
   /** Of the job file, where the program refers to functions of it: the worker's own copy must have this hash. */

@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { BackendName } from '../../shared/backends.js';
 import { losses } from '../../shared/losses.js';
 import { metrics } from '../../shared/metrics/metrics.js';
 import type { ShardPartial } from '../../shared/partial.js';
-import { type BackendName, loadBackend } from '../../worker/backend/select.js';
+import { loadBackend } from '../../worker/backend/select.js';
 import { createEagerProgram } from '../../worker/compute/eager-program.js';
 import { prepareTensorflow, tensorflowSupported } from '../fixtures/tensorflow.mjs';
 import {

@@ -15,7 +15,7 @@ const tiny = {
 const cases = [
   { backend: 'cpu', ...tiny },
   { backend: 'wasm', ...full },
-  { backend: 'onnx', ...full },
+  { backend: 'onnx:cpu', ...full },
   ...(tensorflowSupported
     ? [{ backend: 'tensorflow', ...full, environment: { LOCKSTEP_TFJS_NODE: tensorflowFolder() } }]
     : []),

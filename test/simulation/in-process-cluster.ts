@@ -4,6 +4,7 @@ import { Conductor } from '../../coordinator/conductor.js';
 import { defaultLimits, type RunLimits } from '../../coordinator/core/run.js';
 import type { RunEvent, RunListener } from '../../coordinator/events.js';
 import type { LoadedJob } from '../../coordinator/job.js';
+import type { BackendChoice } from '../../shared/backends.js';
 import { systemClock } from '../../shared/clock.js';
 import { coordinatorSession } from '../../shared/protocol/session.js';
 import { deriveSeed } from '../../shared/random.js';
@@ -16,7 +17,7 @@ import { ShuffledDelivery } from './shuffled-delivery.js';
 export interface InProcessClusterOptions {
   readonly workers: number;
   /** What the workers compute on; `cpu` unless it says otherwise. */
-  readonly backend?: 'cpu' | 'onnx' | 'wasm';
+  readonly backend?: BackendChoice;
   /** The job file that all workers have. */
   readonly job?: LoadedJob;
   /** Decides which parcel arrives next and who computes next. */

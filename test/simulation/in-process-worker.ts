@@ -121,9 +121,9 @@ export class InProcessWorker {
   #answer(answer: FromThread): void {
     switch (answer.type) {
       case 'ready': {
-        const { manifestHash, fingerprint, canary } = answer;
+        const { manifestHash, fingerprint, canary, fallback } = answer;
         const about = { threads: 1, pid: process.pid, host: 'simulation' };
-        return this.#session.send({ type: 'ready', manifestHash, fingerprint, canary, ...about });
+        return this.#session.send({ type: 'ready', manifestHash, fingerprint, canary, fallback, ...about });
       }
       case 'computing':
         this.shardsComputed += 1;

@@ -9,6 +9,7 @@ const fingerprint = { ...cpuFingerprint(), node: '20.15.0' };
 const ready = (changes: Partial<ToCoordinatorOf<'ready'>> = {}): ToCoordinatorOf<'ready'> => ({
   ...{ type: 'ready', manifestHash: manifest, fingerprint, threads: 1, pid: 1, host: 'h' },
   canary: { sha256: 'c'.repeat(64), ms: 3 },
+  fallback: null,
   ...changes,
 });
 const otherNode = ready({ fingerprint: { ...fingerprint, node: '22.0.0' } });

@@ -71,7 +71,7 @@ describe("doctor's advice", () => {
 
   it('does not send people after a TensorFlow that was never built for their machine', () => {
     const lines = advice(probesWith(failing), { ...linux, platform: 'win32', arch: 'arm64' });
-    expect(lines).toEqual(['There is no prebuilt TensorFlow for win32-arm64: wasm is the fastest here.']);
+    expect(lines).toEqual(['There is no prebuilt TensorFlow for win32-arm64.']);
   });
 
   it('asks for the GPU package where an NVIDIA GPU is idle, and for CUDA where only that is missing', () => {

@@ -47,8 +47,24 @@ describe('loadBackend', () => {
     expect(tf.getBackend()).toBe('cpu');
   });
 
-  it('takes wasm when TensorFlow is not there, and says why it was skipped', async () => {
-    const loaded = await loadBackend({ backend: 'auto', threads: 1 });
+  it('takes ONNX Runtime on the processor first, with wasm for what it is compared with', async () => {
+    for (const backend of ['auto', 'onnx', 'onnx:cpu'] as const) {
+      const { name, fingerprint } = await loadBackend({ backend, threads: 2 });
+      expect([name, fingerprint.backend, fingerprint.threads]).toEqual(['onnx:cpu', 'onnx:cpu', 2]);
+      expect(fingerprint.program).toMatch(/^compiled@/);
+      expect(tf.getBackend()).toBe('wasm');
+    }
+  });
+
+  it('refuses a provider that the package lacks, with the command that installs it', async () => {
+    await expect(loadBackend({ backend: 'onnx:cuda', threads: 1 })).rejects.toMatchObject({
+      code: 'BACKEND_UNAVAILABLE',
+      message: expect.stringMatching(/without libonnxruntime_providers_cuda|has no cuda/),
+    });
+  });
+
+  it('takes wasm to compute op by op when TensorFlow is not there, and says why that was skipped', async () => {
+    const loaded = await loadBackend({ backend: 'auto', threads: 1, opByOp: true });
     expect(loaded.name).toBe('wasm');
     expect(tf.getBackend()).toBe('wasm');
     expect(loaded.skipped).toEqual([

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { BuiltProgram } from '../../worker/compute/built-program.js';
 import { createCompiledProgram } from '../../worker/compute/compiled/compiled-program.js';
 import type { kernelTable } from '../../worker/compute/compiled/kernels/table.js';
 import { normal, randomizeWeights, runBatch, specOf } from './eager-fixture.js';
@@ -10,23 +11,43 @@ vi.mock('../../worker/compute/compiled/kernels/table.js', async (load) => {
   return { kernelTable: { ...table, Tanh: table.Sigmoid } };
 });
 
-it('is not trusted when its gradient is not that of the cpu backend', async () => {
+beforeEach(async () => {
   await tf.setBackend('cpu');
-  const layer = tf.layers.dense({ units: 2, inputShape: [3], activation: 'tanh' });
-  const model = tf.sequential({ layers: [layer] });
-  const weights = randomizeWeights(model, 3);
-  const outputs = [
-    {
-      name: 'output',
-      loss: { kind: 'builtin', name: 'meanSquaredError', params: {} },
-      lossWeight: 1,
-    } as const,
-  ];
-  const { program } = await createCompiledProgram(specOf(model, { outputs }), new Map(), 1);
-  program.setWeights(weights);
-  const batch = { x: [normal([4, 3], 1)], y: [normal([4, 2], 2)] };
-  await expect(runBatch(program, 'train', batch, 1)).rejects.toMatchObject({
-    code: 'MODEL_UNSUPPORTED',
-    message: expect.stringMatching(/computes differently: the gradient of .*kernel differs/),
+});
+
+const batch = { x: [normal([4, 3], 1)], y: [normal([4, 2], 2)] };
+
+async function compiled(...layers: tf.layers.Layer[]): Promise<BuiltProgram> {
+  const model = tf.sequential({ layers });
+  const loss = { kind: 'builtin', name: 'meanSquaredError', params: {} } as const;
+  const spec = specOf(model, { outputs: [{ name: 'output', loss, lossWeight: 1 }] });
+  const built = await createCompiledProgram(spec, new Map(), 1);
+  built.program.setWeights(randomizeWeights(model, 3));
+  return built;
+}
+
+const dense = () => tf.layers.dense({ units: 2, inputShape: [3], activation: 'tanh' });
+
+describe('a compiled step that computes something else than the model op by op', () => {
+  it('is found out on made-up data, by its gradient and by what it predicts', async () => {
+    const { tryOut } = await compiled(dense());
+    expect(await tryOut?.(true)).toEqual({
+      verdict: 'refused',
+      reason: expect.stringMatching(
+        /^compiled, the gradient of .*kernel differs from the model's op by op, by/,
+      ),
+    });
+    expect(await tryOut?.(false)).toMatchObject({
+      verdict: 'refused',
+      reason: expect.stringContaining('the loss differs'),
+    });
+  });
+
+  it('ends a run at the first shard that shows it, an evaluation and a prediction too', async () => {
+    const { program } = await compiled(dense());
+    const refusal = { code: 'MODEL_UNSUPPORTED', hint: expect.stringContaining('--backend wasm') };
+    await expect(runBatch(program, 'train', batch, 1)).rejects.toMatchObject(refusal);
+    await expect(runBatch(program, 'evaluate', batch, 1)).rejects.toMatchObject(refusal);
+    await expect(program.predict(batch.x)).rejects.toMatchObject(refusal);
   });
 });

@@ -17,6 +17,7 @@ const ready = (backend: Fingerprint['backend']): FromThread => ({
   type: 'ready',
   manifestHash: 'a',
   canary: null,
+  fallback: null,
   fingerprint: { backend } as Fingerprint,
   model: { weights: 0, inputs: [], outputs: [] },
 });
@@ -137,7 +138,7 @@ describe('the compute thread of a worker', () => {
     expect(next.breaks).toEqual([]);
   });
 
-  it.each(['tensorflow', 'onnx', null] as const)('cannot be replaced when %s is loaded', (backend) => {
+  it.each(['tensorflow', 'onnx:cpu', null] as const)('cannot be replaced when %s is loaded', (backend) => {
     const { host, started, passMs } = threads();
     const next = new Listener();
     host.attach(new Listener());

@@ -15,6 +15,7 @@ const manifestHash = 'a'.repeat(64);
 const ready: ToCoordinatorOf<'ready'> = {
   ...{ type: 'ready', manifestHash, fingerprint: cpuFingerprint(), threads: 1, pid: 1, host: 'left' },
   canary: null,
+  fallback: null,
 };
 const setup: ProgramSetup = {
   message: {

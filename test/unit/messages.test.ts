@@ -90,6 +90,7 @@ const coordinatorMessages: ToCoordinator[] = [
     pid: 4_711,
     host: 'node-a',
     canary: { sha256: hash, ms: 12.5 },
+    fallback: 'the kernel Conv3D has no mapping (layer solid)',
   },
   {
     type: 'partial',

@@ -147,6 +147,7 @@ export class Scene {
 
 export const ready: FromThread = {
   ...{ type: 'ready', manifestHash: setup.manifestHash, fingerprint: cpuFingerprint(), canary: null },
+  fallback: null,
   // Two weights, and rows of three numbers with a label.
   model: { weights: 2, inputs: [[3]], outputs: [[1]] },
 };

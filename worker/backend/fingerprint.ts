@@ -4,7 +4,7 @@ import os from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import type { Fingerprint } from '../../shared/fingerprint.js';
 import { emitterVersion } from '../compute/compiled/emitter-version.js';
-import { runtimePackage } from '../compute/compiled/onnx/runtime-package.js';
+import { type Provider, runtimePackage } from '../compute/compiled/onnx/runtime-package.js';
 import { determinismFlags } from './environment.js';
 import type { Tensorflow } from './tensorflow.js';
 
@@ -52,19 +52,23 @@ export async function wasmFingerprint(threads: number): Promise<Fingerprint> {
   };
 }
 
-/** What a compiled step's bits depend on. @param threads the threads that its sessions compute with */
-export function onnxFingerprint(threads: number): Fingerprint {
+/**
+ * What a compiled step's bits depend on.
+ * @param threads the threads that its sessions compute with
+ * @param device the GPU, or null when the processor computes
+ */
+export function onnxFingerprint(provider: Provider, threads: number, device: string | null): Fingerprint {
   return {
     ...ofEveryBackend(),
-    backend: 'onnx',
+    backend: `onnx:${provider}`,
     program: `compiled@${emitterVersion}`,
     kernels: `${runtimePackage.name}@${runtimePackage.version}`,
     libtensorflow: null,
     cpuModel: os.cpus()[0]?.model.trim() || null,
     instructionSet: vectorExtensions(),
-    device: null,
+    device,
     threads,
-    flags: null,
+    flags: provider === 'cuda' ? flagsSet() : null,
   };
 }
 

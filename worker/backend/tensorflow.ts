@@ -1,11 +1,11 @@
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import util, { promisify } from 'node:util';
+import util from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { LockstepError, messageOf } from '../../shared/errors.js';
 import { setBackendEnvironment } from './environment.js';
+import { describeNvidiaGpu } from './gpu.js';
 import { registerReluGradient } from './tensorflow-relu-gradient.js';
 
 /** The packages that run TensorFlow's own kernels, the preferred one first. */
@@ -66,6 +66,11 @@ interface Installed {
   readonly require: NodeJS.Require;
 }
 
+/** Whether the package that computes on an NVIDIA GPU can be found. */
+export function hasGpuPackage(): boolean {
+  return find('@tensorflow/tfjs-node-gpu') !== null;
+}
+
 function find(name: TensorflowPackage): Installed | null {
   const folder = process.env.LOCKSTEP_TFJS_NODE;
   const bases = folder
@@ -106,7 +111,7 @@ async function load(name: TensorflowPackage, { version, require }: Installed): P
     package: name,
     version,
     libtensorflow: backend.binding.TF_Version,
-    device: backend.isUsingGpuDevice ? await describeGpu() : null,
+    device: backend.isUsingGpuDevice ? await describeNvidiaGpu() : null,
   };
 }
 
@@ -133,18 +138,6 @@ function restoreRemovedFunctions(): void {
   };
   for (const [name, restored] of Object.entries(removed)) {
     if (!(name in util)) Object.assign(util, { [name]: restored });
-  }
-}
-
-async function describeGpu(): Promise<string> {
-  const index = process.env.CUDA_VISIBLE_DEVICES?.split(',')[0]?.trim() || '0';
-  try {
-    const query = ['-i', index, '--query-gpu=name,driver_version', '--format=csv,noheader'];
-    const { stdout } = await promisify(execFile)('nvidia-smi', query, { timeout: 10_000 });
-    const [model, driver] = stdout.trim().split(/,\s*/);
-    return `${model}, driver ${driver}`;
-  } catch {
-    return 'GPU of unknown model';
   }
 }
 

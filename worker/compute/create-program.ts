@@ -1,7 +1,9 @@
 import type { Fingerprint } from '../../shared/fingerprint.js';
 import type { JobFunctions } from '../../shared/job-functions.js';
 import type { ProgramSpec } from '../../shared/program.js';
-import { type BuiltProgram, createEagerProgram } from './eager-program.js';
+import type { BuiltProgram } from './built-program.js';
+import { providerOf } from './compiled/onnx/runtime-package.js';
+import { createEagerProgram } from './eager-program.js';
 
 /**
  * Builds the program that the fingerprint of the loaded backend promises.
@@ -12,9 +14,10 @@ import { type BuiltProgram, createEagerProgram } from './eager-program.js';
 export async function createProgram(
   spec: ProgramSpec,
   functions: JobFunctions,
-  { program, threads }: Fingerprint,
+  { backend, threads }: Pick<Fingerprint, 'backend' | 'threads'>,
 ): Promise<BuiltProgram> {
-  if (program === 'eager') return createEagerProgram(spec, functions);
+  const provider = providerOf(backend);
+  if (provider === null) return createEagerProgram(spec, functions);
   const { createCompiledProgram } = await import('./compiled/compiled-program.js');
-  return createCompiledProgram(spec, functions, threads);
+  return createCompiledProgram(spec, functions, threads, provider);
 }

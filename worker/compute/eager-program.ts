@@ -2,13 +2,12 @@ import * as tf from '@tensorflow/tfjs';
 import type { Clock } from '../../shared/clock.js';
 import { invariant } from '../../shared/errors.js';
 import type { JobFunctions } from '../../shared/job-functions.js';
-import type { Manifest } from '../../shared/manifest.js';
 import type { ShardPartial } from '../../shared/partial.js';
 import type { ProgramSpec, ShardProgram, ShardTask } from '../../shared/program.js';
 import { deriveSeed, withSeededMathRandom } from '../../shared/random.js';
 import type { HostTensor, TensorData } from '../../shared/tensors.js';
-import type { ModelShape } from '../model-shape.js';
 import { buildModel } from './build-model.js';
+import type { BuiltProgram } from './built-program.js';
 import { type Canary, canaryData, canaryWeights, computeCanary } from './canary.js';
 import { rowShapesOf } from './model-inputs.js';
 import { explainOutOfMemory } from './out-of-memory.js';
@@ -29,16 +28,6 @@ export async function createEagerProgram(spec: ProgramSpec, functions: JobFuncti
     return computeCanary(program, { weights, data: () => canaryData(model, spec, rows), rows }, clock);
   };
   return { program, manifest, rows: rowShapesOf(model), canary };
-}
-
-/** A program that can compute. */
-export interface BuiltProgram {
-  readonly program: ShardProgram;
-  readonly manifest: Manifest;
-  /** What its messages hold. */
-  readonly rows: Pick<ModelShape, 'inputs' | 'outputs'>;
-  /** Computes the canary shard of so many rows; the program's weights are others afterwards. Absent: it has none. */
-  readonly canary?: (rows: number, clock: Clock) => Promise<Canary | null>;
 }
 
 /** Runs a step op by op. */

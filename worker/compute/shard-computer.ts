@@ -1,36 +1,36 @@
 import { type Clock, systemClock } from '../../shared/clock.js';
 import type { Digest } from '../../shared/digest.js';
 import { invariant, LockstepError, messageOf } from '../../shared/errors.js';
-import type { Fingerprint } from '../../shared/fingerprint.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
 import type { ShardProgram, ShardTask } from '../../shared/program.js';
 import { cutToText } from '../../shared/protocol/fields.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
 import { concatRows, type HostTensor } from '../../shared/tensors.js';
 import { type ShardRange, subtreesOf } from '../../shared/tree.js';
-import { type BackendRequest, loadBackend } from '../backend/select.js';
+import { loadBackend } from '../backend/select.js';
 import type { FromThread, ToThread } from '../thread-messages.js';
 import { ThreadSignals } from '../thread-signals.js';
 import type { Canary } from './canary.js';
 import { createProgram } from './create-program.js';
-import type { BuiltProgram } from './eager-program.js';
 import { gradientDigests } from './gradient-digests.js';
 import { jobFunctions } from './job-functions.js';
+import { type PreparedProgram, type ProgramPorts, prepareProgram } from './prepare-program.js';
 import { ShardStore } from './shard-store.js';
 import { sumSubtree } from './subtree-sum.js';
 
 /** What executes the shards, and the time it takes by; a simulation has its own. */
-export interface ComputePorts {
-  readonly loadBackend: typeof loadBackend;
-  readonly createProgram: typeof createProgram;
+export interface ComputePorts extends ProgramPorts {
   readonly clock: Clock;
 }
 
 export const realPorts: ComputePorts = { loadBackend, createProgram, clock: systemClock };
 
-interface PreparedProgram extends BuiltProgram {
-  /** What it was built from. */
-  readonly key: string;
+interface KnownProgram extends PreparedProgram {
+  /**
+   * What it is the answer to: what was asked for, and the same with the backend that was chosen, for which a worker is
+   * asked that comes back.
+   */
+  readonly keys: readonly string[];
   readonly canaryResult: Canary | null;
 }
 
@@ -45,8 +45,7 @@ export class ShardComputer {
   readonly #signals: ThreadSignals;
   /** Resets that were handled. */
   #resets = 0;
-  #backend: { request: BackendRequest; fingerprint: Fingerprint } | null = null;
-  #built: PreparedProgram | null = null;
+  #built: KnownProgram | null = null;
   /** The shard that it computes, or computed last, of the present order; null before the first. */
   #shard: number | null = null;
 
@@ -117,34 +116,27 @@ export class ShardComputer {
   }
 
   async #setup(setup: ToWorkerOf<'setup'>, jobPath: string | null): Promise<void> {
-    const { program: spec, backend, threads, jobSha256, canary: wanted } = setup;
     this.#store.clear();
-    const fingerprint = await this.#load({ backend, threads });
-    const key = JSON.stringify([spec, jobSha256, fingerprint.backend, fingerprint.threads, wanted]);
-    if (this.#built?.key !== key) {
-      this.#built?.program.dispose();
-      this.#built = null;
-      const functions = await jobFunctions(jobPath, jobSha256);
-      const built = await this.#ports.createProgram(spec, functions, fingerprint);
-      const canaryResult =
-        wanted === null ? null : ((await built.canary?.(wanted.rows, this.#ports.clock)) ?? null);
-      this.#built = { key, ...built, canaryResult };
-    }
-    const { manifest, rows, canaryResult: canary } = this.#built;
+    const known = await this.#prepared(setup, jobPath);
+    const { manifest, rows, fingerprint, canaryResult: canary, fallback } = known;
     const model = { weights: manifest.totalSize, ...rows };
-    this.#send({ type: 'ready', manifestHash: manifestHash(manifest), fingerprint, canary, model });
+    const hash = manifestHash(manifest);
+    this.#send({ type: 'ready', manifestHash: hash, fingerprint, canary, fallback, model });
   }
 
-  async #load(request: BackendRequest): Promise<Fingerprint> {
-    const loaded = this.#backend;
-    const fits =
-      loaded !== null &&
-      (request.backend === 'auto' || request.backend === loaded.fingerprint.backend) &&
-      request.threads === loaded.request.threads;
-    if (fits) return loaded.fingerprint;
-    const { fingerprint } = await this.#ports.loadBackend(request);
-    this.#backend = { request, fingerprint };
-    return fingerprint;
+  /** The program that was built last, if it is what is asked for, or else another. */
+  async #prepared(setup: ToWorkerOf<'setup'>, jobPath: string | null): Promise<KnownProgram> {
+    const { program: spec, jobSha256, threads, backend, canary: wanted } = setup;
+    const keyOn = (on: string): string => JSON.stringify([spec, jobSha256, threads, wanted, on]);
+    if (this.#built?.keys.includes(keyOn(backend))) return this.#built;
+    this.#built?.program.dispose();
+    this.#built = null;
+    const functions = await jobFunctions(jobPath, jobSha256);
+    const built = await prepareProgram(setup, functions, this.#ports);
+    const canary = wanted === null ? null : await built.canary?.(wanted.rows, this.#ports.clock);
+    const keys = [backend, built.fingerprint.backend].map(keyOn);
+    this.#built = { ...built, keys, canaryResult: canary ?? null };
+    return this.#built;
   }
 
   async #compute(order: ToWorkerOf<'compute'>): Promise<void> {

@@ -1,20 +1,24 @@
 import type { Clock } from '../../../shared/clock.js';
-import { invariant, LockstepError } from '../../../shared/errors.js';
+import { InvariantError, invariant, messageOf } from '../../../shared/errors.js';
 import type { JobFunctions } from '../../../shared/job-functions.js';
 import type { ShardPartial } from '../../../shared/partial.js';
 import type { ProgramSpec, ShardProgram, ShardTask } from '../../../shared/program.js';
-import type { HostTensor, TensorData } from '../../../shared/tensors.js';
+import { type HostTensor, sliceRows, type TensorData } from '../../../shared/tensors.js';
 import { buildModel } from '../build-model.js';
+import type { BuiltProgram, Trial } from '../built-program.js';
 import { canaryData, canaryWeights, computeCanary } from '../canary.js';
-import { type BuiltProgram, EagerProgram } from '../eager-program.js';
 import { rowShapesOf } from '../model-inputs.js';
+import { notCompiled } from '../not-compiled.js';
 import { explainOutOfMemory } from '../out-of-memory.js';
 import { ShardStep } from '../shard-step.js';
 import { listOf, partialOf, type ShardValues, withList } from '../shard-values.js';
-import { compareWithEager, firstRows } from './comparison.js';
-import { CompiledStep } from './compiled-step.js';
+import { comparedRows, comparePredictions, compareShards, firstRows } from './comparison.js';
+import { CompiledStep, type SessionSettings } from './compiled-step.js';
 import { predictionFeeds, shardFeeds } from './feeds.js';
 import type { Value } from './graph.js';
+import { trialTask, trialWeights } from './made-up-shard.js';
+import type { Provider } from './onnx/runtime-package.js';
+import { ReferenceProgram } from './reference-program.js';
 import { CompileRefusal } from './refusal.js';
 import { tracePrediction, traceShard } from './trace-step.js';
 
@@ -34,7 +38,7 @@ interface CompiledPrediction {
 }
 
 /**
- * Builds the program that traces each step once per set of shapes and lets ONNX Runtime run the graph. A `cpu`
+ * Builds the program that traces each step once per set of shapes and lets ONNX Runtime run the graph. An eager
  * backend of TensorFlow.js must be current: it holds the model and checks the first results.
  *
  * @param functions the job's own losses and metrics; empty if it has none
@@ -44,34 +48,36 @@ export async function createCompiledProgram(
   spec: ProgramSpec,
   functions: JobFunctions,
   threads: number,
+  provider: Provider = 'cpu',
 ): Promise<BuiltProgram> {
   const { model, manifest } = await buildModel(spec);
-  const program = new CompiledProgram(new ShardStep(spec, functions, model, manifest), threads);
+  const program = new CompiledProgram(new ShardStep(spec, functions, model, manifest), { threads, provider });
   const canary = (rows: number, clock: Clock) => {
     const weights = canaryWeights(manifest);
-    return computeCanary(
-      program.unchecked,
-      { weights, data: () => canaryData(model, spec, rows), rows },
-      clock,
-    );
+    const data = () => canaryData(model, spec, rows);
+    return computeCanary(program.unchecked, { weights, data, rows }, clock);
   };
-  return { program, manifest, rows: rowShapesOf(model), canary };
+  const tryOut = (training: boolean) => {
+    program.setWeights(trialWeights(manifest));
+    return program.tryOut(trialTask(model, spec), training);
+  };
+  return { program, manifest, rows: rowShapesOf(model), canary, tryOut };
 }
 
 class CompiledProgram implements ShardProgram {
   readonly #step: ShardStep;
-  readonly #threads: number;
-  readonly #eager: EagerProgram;
+  readonly #settings: SessionSettings;
+  readonly #eager: ReferenceProgram;
   readonly #shards = new Map<string, CompiledShard>();
   readonly #predictions = new Map<string, CompiledPrediction>();
-  /** Which kinds have been compared with the eager program. */
-  readonly #compared = new Set<Kind>();
+  /** What has been compared with the eager program on the run's own data. */
+  readonly #compared = new Set<Kind | 'predict'>();
   #weights: Float32Array | null = null;
 
-  constructor(step: ShardStep, threads: number) {
+  constructor(step: ShardStep, settings: SessionSettings) {
     this.#step = step;
-    this.#threads = threads;
-    this.#eager = new EagerProgram(step);
+    this.#settings = settings;
+    this.#eager = new ReferenceProgram(step);
   }
 
   setWeights(flat: Float32Array): void {
@@ -97,18 +103,28 @@ class CompiledProgram implements ShardProgram {
 
   async predict(x: readonly HostTensor[]): Promise<HostTensor[]> {
     return explaining(async () => {
-      const key = shapesOf(x);
-      let compiled = this.#predictions.get(key);
-      if (compiled === undefined) {
-        const traced = tracePrediction(this.#step, x);
-        const step = await CompiledStep.create(traced, [], traced.outputs, this.#threads);
-        compiled = { step, outputs: traced.outputs };
-        await keep(this.#predictions, key, compiled);
+      if (!this.#compared.has('predict')) {
+        await this.#comparePrediction(
+          x.map((input) => sliceRows(input, 0, Math.min(comparedRows, input.shape[0]))),
+        );
+        this.#compared.add('predict');
       }
-      const feeds = predictionFeeds(this.#step, x, compiled.step.fed);
-      const read = await this.#run(compiled.step, feeds, new Float32Array(0));
-      return compiled.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: read[i] }));
+      return this.#predict(x);
     });
+  }
+
+  /** Compares everything that it is to compute with the eager program, on a made-up shard. */
+  async tryOut(task: ShardTask, training: boolean): Promise<Trial> {
+    try {
+      if (training) await this.#compareShard('train', task, { metrics: true });
+      await this.#compareShard('evaluate', task, { metrics: true });
+      if (!training) await this.#comparePrediction(task.data.x);
+      return { verdict: 'fits' };
+    } catch (error) {
+      if (error instanceof CompileRefusal) return { verdict: 'refused', reason: error.message };
+      if (error instanceof InvariantError) throw error;
+      return { verdict: 'unknown', reason: messageOf(error).split('\n')[0] };
+    }
   }
 
   dispose(): void {
@@ -121,16 +137,40 @@ class CompiledProgram implements ShardProgram {
   async #shard(kind: Kind, task: ShardTask): Promise<ShardPartial> {
     return explaining(async () => {
       if (!this.#compared.has(kind)) {
-        const small = firstRows(task);
-        this.#eager.setWeights(this.#held);
-        compareWithEager(this.#step.manifest, {
-          eager: await this.#eager[kind](small),
-          compiled: await this.#compute(kind, small),
-        });
+        await this.#compareShard(kind, firstRows(task), { metrics: false });
         this.#compared.add(kind);
       }
       return this.#compute(kind, task);
     });
+  }
+
+  /** @throws CompileRefusal */
+  async #compareShard(kind: Kind, task: ShardTask, { metrics }: { metrics: boolean }): Promise<void> {
+    const compiled = await this.#compute(kind, task);
+    const eager = await this.#eager.with(this.#held, (program) => program[kind](task));
+    const outputs = this.#step.spec.outputs.length;
+    compareShards(this.#step.manifest, { eager, compiled }, { outputs, metrics });
+  }
+
+  /** @throws CompileRefusal */
+  async #comparePrediction(x: readonly HostTensor[]): Promise<void> {
+    const compiled = await this.#predict(x);
+    const eager = await this.#eager.with(this.#held, (program) => program.predict(x));
+    comparePredictions({ eager, compiled });
+  }
+
+  async #predict(x: readonly HostTensor[]): Promise<HostTensor[]> {
+    const key = shapesOf(x);
+    let compiled = this.#predictions.get(key);
+    if (compiled === undefined) {
+      const traced = tracePrediction(this.#step, x);
+      const step = await CompiledStep.create(traced, [], traced.outputs, this.#settings);
+      compiled = { step, outputs: traced.outputs };
+      await keep(this.#predictions, key, compiled);
+    }
+    const feeds = predictionFeeds(this.#step, x, compiled.step.fed);
+    const read = await this.#run(compiled.step, feeds, new Float32Array(0));
+    return compiled.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: read[i] }));
   }
 
   async #compute(kind: Kind, task: ShardTask): Promise<ShardPartial> {
@@ -149,7 +189,7 @@ class CompiledProgram implements ShardProgram {
     if (known !== undefined) return known;
     const traced = traceShard(this.#step, task, kind === 'train');
     const gradients = kind === 'train' ? traced.gradients : [];
-    const step = await CompiledStep.create(traced, gradients, listOf(traced.values), this.#threads);
+    const step = await CompiledStep.create(traced, gradients, listOf(traced.values), this.#settings);
     const compiled = { step, values: traced.values };
     await keep(this.#shards, key, compiled);
     return compiled;
@@ -189,10 +229,6 @@ async function explaining<T>(compute: () => Promise<T>): Promise<T> {
   try {
     return await compute();
   } catch (error) {
-    if (!(error instanceof CompileRefusal)) throw explainOutOfMemory(error);
-    throw new LockstepError('MODEL_UNSUPPORTED', `the model cannot be compiled: ${error.message}`, {
-      hint: 'Choose a backend that computes it op by op: --backend auto.',
-      cause: error,
-    });
+    throw error instanceof CompileRefusal ? notCompiled(error.message) : explainOutOfMemory(error);
   }
 }

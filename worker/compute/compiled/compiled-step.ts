@@ -1,13 +1,21 @@
-import { invariant } from '../../../shared/errors.js';
+import { invariant, LockstepError, messageOf } from '../../../shared/errors.js';
 import type { Manifest } from '../../../shared/manifest.js';
 import { sizeOf, type TensorData } from '../../../shared/tensors.js';
 import type { FedValue } from '../fed.js';
 import { type EmittedStep, emitStep } from './emit.js';
 import type { Value } from './graph.js';
 import { OnnxSession } from './onnx/runtime.js';
+import type { Provider } from './onnx/runtime-package.js';
+import { CompileRefusal } from './refusal.js';
 import type { TracedPrediction } from './trace-step.js';
 
 type Traced = Pick<TracedPrediction, 'calls' | 'fed' | 'weights'>;
+
+/** What a step's session is made with, besides its graph. */
+export interface SessionSettings {
+  readonly threads: number;
+  readonly provider: Provider;
+}
 
 /** A step of one set of shapes, ready to run. */
 export class CompiledStep {
@@ -28,16 +36,20 @@ export class CompiledStep {
   /**
    * @param gradients per weight of the manifest, or none
    * @param wanted what else is read
+   * @throws CompileRefusal
    */
   static async create(
     traced: Traced,
     gradients: readonly (Value | null)[],
     wanted: readonly Value[],
-    threads: number,
+    { threads, provider }: SessionSettings,
   ): Promise<CompiledStep> {
     const found = gradients.filter((gradient) => gradient !== null);
     const emitted = emitStep(traced, [...found, ...wanted]);
-    const session = await OnnxSession.create(emitted.model, threads);
+    const session = await OnnxSession.create(emitted.model, threads, provider).catch((error: unknown) => {
+      if (error instanceof LockstepError) throw error;
+      throw new CompileRefusal(`ONNX Runtime refuses the step: ${messageOf(error).split('\n')[0]}`, {});
+    });
     return new CompiledStep(emitted, session, gradients);
   }
 

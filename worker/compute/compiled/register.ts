@@ -14,7 +14,7 @@ function registerKernels(): void {
   });
   for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
     if (tf.getKernel(kernelName, traceBackendName)) continue;
-    register(kernelName, ({ backend }) => (backend as TraceBackend).refuse(kernelName));
+    register(kernelName, ({ inputs, backend }) => (backend as TraceBackend).refuse(kernelName, inputs));
   }
 }
 

@@ -14,6 +14,20 @@ export class Recorder {
   readonly calls: KernelCall[] = [];
   /** The layer at work. */
   layer: string | null = null;
+  readonly #users = new Map<Value, string>();
+
+  /** Notes that the layer at work uses values. */
+  use(values: readonly Value[]): void {
+    if (this.layer === null) return;
+    for (const value of values) this.#users.set(value, this.layer);
+  }
+
+  /** The layer that a kernel works for: in the backward pass, the last that used what the kernel gets. */
+  layerOf(values: readonly Value[]): string | null {
+    if (this.layer !== null) return this.layer;
+    const users = values.map((value) => this.#users.get(value));
+    return users.find((user) => user !== undefined) ?? null;
+  }
 }
 
 /**
@@ -60,18 +74,20 @@ export class TraceBackend extends tf.KernelBackend {
   run(kernel: string, infer: Infer, given: object, attributes: Attributes): tf.TensorInfo[] {
     const inputs: Record<string, Value> = {};
     for (const [name, tensor] of Object.entries(given)) if (tensor) inputs[name] = this.symbolised(tensor);
-    const { calls, layer } = this.#open;
+    const recorder = this.#open;
+    recorder.use(Object.values(inputs));
     let inferred: ShapeAndType[];
     try {
       inferred = infer(inputs, attributes);
     } catch (error) {
       if (!(error instanceof CompileRefusal)) throw error;
+      const layer = recorder.layerOf(Object.values(inputs));
       throw new CompileRefusal(`${kernel}: ${error.message}`, { kernel, layer });
     }
     const call: KernelCall = { kernel, inputs, attributes, outputs: [] };
     const origin: Origin = { kind: 'kernel', call };
     for (const { shape, dtype } of inferred) call.outputs.push({ shape, dtype, origin });
-    calls.push(call);
+    recorder.calls.push(call);
     return call.outputs.map((value) => this.infoOf(value));
   }
 
@@ -80,8 +96,9 @@ export class TraceBackend extends tf.KernelBackend {
     return { dataId: this.symbol(value), shape: [...shape], dtype: value.dtype };
   }
 
-  refuse(kernel: string): never {
-    const { layer } = this.#open;
+  refuse(kernel: string, given: object): never {
+    const inputs = Object.values(given).flatMap((tensor) => this.#values.get(tensor?.dataId) ?? []);
+    const layer = this.#open.layerOf(inputs);
     throw new CompileRefusal(`the kernel ${kernel} has no mapping`, { kernel, layer });
   }
 

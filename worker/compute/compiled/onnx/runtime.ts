@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import type {
   InferenceSession,
   InferenceSessionFactory,
@@ -8,48 +10,78 @@ import type {
 import { LockstepError, messageOf } from '../../../../shared/errors.js';
 import type { TensorData } from '../../../../shared/tensors.js';
 import type { FedValue } from '../../fed.js';
-import { runtimePackage } from './runtime-package.js';
+import { type Provider, runtimePackage } from './runtime-package.js';
 
 /** What is used of onnxruntime-node; its own types are those of onnxruntime-common. */
 interface Runtime {
   readonly InferenceSession: InferenceSessionFactory;
   readonly Tensor: TensorConstructor;
+  /** Those of this platform. What is not bundled is found beside the others once it is installed. */
+  readonly listSupportedBackends: () => readonly { readonly name: string; readonly bundled: boolean }[];
 }
 
 const require = createRequire(import.meta.url);
+const { name: packageName, version: packageVersion } = runtimePackage;
 
 let loaded: Runtime | null = null;
 
 /**
  * ONNX Runtime, an optional dependency.
+ * @param provider that is needed of it
  * @throws LockstepError BACKEND_UNAVAILABLE
  */
-export function loadRuntime(): Runtime {
-  if (loaded !== null) return loaded;
-  const { name, version } = runtimePackage;
-  const hint = `Run: ONNXRUNTIME_NODE_INSTALL=skip npm install ${name}@${version}`;
+export function loadRuntime(provider: Provider = 'cpu'): Runtime {
+  loaded ??= load();
+  requireProvider(loaded, provider);
+  return loaded;
+}
+
+function load(): Runtime {
+  const hint = `Run: ONNXRUNTIME_NODE_INSTALL=skip npm install ${packageName}@${packageVersion}`;
   let installed: string;
   try {
-    installed = (require(`${name}/package.json`) as { version: string }).version;
+    installed = (require(`${packageName}/package.json`) as { version: string }).version;
   } catch (cause) {
-    throw new LockstepError('BACKEND_UNAVAILABLE', `${name} is not installed`, { hint, cause });
+    throw new LockstepError('BACKEND_UNAVAILABLE', `${packageName} is not installed`, { hint, cause });
   }
-  if (installed !== version) {
-    throw new LockstepError('BACKEND_UNAVAILABLE', `${name} is ${installed}, expected ${version}`, { hint });
+  if (installed !== packageVersion) {
+    const what = `${packageName} is ${installed}, expected ${packageVersion}`;
+    throw new LockstepError('BACKEND_UNAVAILABLE', what, { hint });
   }
   try {
-    loaded = require(name) as Runtime;
-    return loaded;
+    return require(packageName) as Runtime;
   } catch (cause) {
     const reason = messageOf(cause).split('\n')[0];
-    throw new LockstepError('BACKEND_UNAVAILABLE', `${name} cannot be loaded: ${reason}`, { hint, cause });
+    throw new LockstepError('BACKEND_UNAVAILABLE', `${packageName} cannot be loaded: ${reason}`, {
+      hint,
+      cause,
+    });
   }
 }
 
+/** A provider that is missing is left out of a session without an error: it must be asked for before. */
+function requireProvider(runtime: Runtime, provider: Provider): void {
+  const found = runtime.listSupportedBackends().find(({ name }) => name === provider);
+  if (found === undefined) {
+    const where = `${process.platform}-${process.arch}`;
+    throw new LockstepError('BACKEND_UNAVAILABLE', `${packageName} has no ${provider} for ${where}`, {
+      hint: 'Choose another backend with --backend, or leave the choice to auto.',
+    });
+  }
+  if (found.bundled) return;
+  const folder = join(dirname(require.resolve(`${packageName}/package.json`)), 'bin', 'napi-v6');
+  const library = `libonnxruntime_providers_${provider}.so`;
+  if (existsSync(join(folder, process.platform, process.arch, library))) return;
+  throw new LockstepError('BACKEND_UNAVAILABLE', `${packageName} is installed without ${library}`, {
+    hint: `Run: ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild ${packageName} (fetches it from NuGet; needs CUDA 12 and cuDNN 9).`,
+  });
+}
+
 /** How graphs are run. @param threads they decide how sums are split, and so their bits */
-export function sessionOptions(threads: number): InferenceSession.SessionOptions {
+export function sessionOptions(threads: number, provider: Provider = 'cpu'): InferenceSession.SessionOptions {
   return {
-    executionProviders: ['cpu'],
+    // What a GPU's provider has no kernel for is computed by the processor's.
+    executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
     intraOpNumThreads: threads,
@@ -70,9 +102,9 @@ export class OnnxSession {
     this.#session = session;
   }
 
-  static async create(model: Uint8Array, threads: number): Promise<OnnxSession> {
-    const runtime = loadRuntime();
-    const session = await runtime.InferenceSession.create(model, sessionOptions(threads));
+  static async create(model: Uint8Array, threads: number, provider: Provider = 'cpu'): Promise<OnnxSession> {
+    const runtime = loadRuntime(provider);
+    const session = await runtime.InferenceSession.create(model, sessionOptions(threads, provider));
     return new OnnxSession(runtime, session);
   }
 
