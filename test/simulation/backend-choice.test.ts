@@ -22,13 +22,26 @@ const warnings = ({ events }: InProcessCluster): string[] =>
   events.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
 const chosen = ({ access }: InProcessCluster) => access.conductor.reference.fingerprint?.backend;
 
-/** A model that infers what can be compiled, and trains what cannot: noise that no graph is fed. */
-function noisy(): tf.LayersModel {
+/** Mirrors its rows in training, by a kernel without a mapping, and does nothing else. */
+class Mirror extends tf.layers.Layer {
+  static readonly className = 'Mirror';
+
+  override call(inputs: tf.Tensor | tf.Tensor[], { training }: { training?: boolean }): tf.Tensor {
+    const [x] = [inputs].flat();
+    if (training !== true) return tf.clone(x);
+    const border: [number, number][] = [
+      [0, 0],
+      [0, features],
+    ];
+    return tf.slice(tf.mirrorPad(x, border, 'symmetric'), [0, features], [-1, features]);
+  }
+}
+tf.serialization.registerClass(Mirror);
+
+/** A model that infers what can be compiled, and trains what cannot. */
+function mirrored(): tf.LayersModel {
   const model = tf.sequential({
-    layers: [
-      tf.layers.gaussianNoise({ stddev: 0.1, inputShape: [features], name: 'noise' }),
-      tf.layers.dense({ units: 1 }),
-    ],
+    layers: [new Mirror({ inputShape: [features], name: 'mirror' }), tf.layers.dense({ units: 1 })],
   });
   model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
   return model;
@@ -63,14 +76,14 @@ describe('the backend of a run whose choice is open', () => {
 
   it('is chosen anew for each program: what cannot be compiled is computed op by op', async () => {
     const cluster = clusterOf({ workers: 2, backend: 'auto' });
-    const model = noisy();
+    const model = mirrored();
     await predictModel(cluster.access, model, tf.zeros([4, features]), {});
     expect([chosen(cluster), warnings(cluster)]).toEqual(['onnx:cpu', []]);
     await fitModel(cluster.access, model, data, options);
     expect(chosen(cluster)).toBe('wasm');
     expect(warnings(cluster)).toEqual([
       expect.stringMatching(
-        /^the model is not compiled but computed op by op on wasm: .*random.*\(layer noise\)$/,
+        /^the model is not compiled but computed op by op on wasm: .*MirrorPad.*\(layer mirror\)$/,
       ),
     ]);
     await evaluateModel(cluster.access, model, data, {});
@@ -79,9 +92,9 @@ describe('the backend of a run whose choice is open', () => {
 
   it("is nobody's where the compiled one was asked for: the run ends, with the kernel and the layer", async () => {
     const cluster = clusterOf({ workers: 1, backend: 'onnx' });
-    await expect(fitModel(cluster.access, noisy(), data, options)).rejects.toMatchObject({
+    await expect(fitModel(cluster.access, mirrored(), data, options)).rejects.toMatchObject({
       code: 'MODEL_UNSUPPORTED',
-      message: expect.stringMatching(/cannot be compiled: .*random/),
+      message: expect.stringMatching(/cannot be compiled: .*MirrorPad/),
       hint: expect.stringContaining('--backend wasm'),
     });
   });

@@ -1,9 +1,11 @@
+import type { BackendName } from '../../shared/backends.js';
 import type { Fingerprint } from '../../shared/fingerprint.js';
 import type { JobFunctions } from '../../shared/job-functions.js';
 import { cutToText } from '../../shared/protocol/fields.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
-import type { loadBackend } from '../backend/select.js';
+import type { loadBackend, SkippedBackend } from '../backend/select.js';
 import type { BuiltProgram, Trial } from './built-program.js';
+import { runtimeExistsHere } from './compiled/onnx/runtime-package.js';
 import type { createProgram } from './create-program.js';
 import { notCompiled } from './not-compiled.js';
 
@@ -32,12 +34,12 @@ export async function prepareProgram(
   functions: JobFunctions,
   ports: ProgramPorts,
 ): Promise<PreparedProgram> {
-  const { fingerprint } = await ports.loadBackend({ backend, threads });
+  const { fingerprint, skipped } = await ports.loadBackend({ backend, threads });
   const built = await ports.createProgram(spec, functions, fingerprint);
   const trial: Trial = (await built.tryOut?.(canary !== null)) ?? { verdict: 'fits' };
   // Whoever asks for it by name may know data that it can compute; the first real shard is compared all the same.
   const isTaken = trial.verdict === 'fits' || (trial.verdict === 'unknown' && backend !== 'auto');
-  if (isTaken) return { ...built, fingerprint, fallback: null };
+  if (isTaken) return { ...built, fingerprint, fallback: missed(fingerprint, skipped) };
   built.program.dispose();
   if (backend !== 'auto') throw notCompiled(trial.reason);
   const { name, fingerprint: eager } = await ports.loadBackend({ backend, threads, opByOp: true });
@@ -46,6 +48,17 @@ export async function prepareProgram(
   return {
     ...(await ports.createProgram(spec, functions, eager)),
     fingerprint: eager,
-    fallback: cutToText(`the model is not compiled but computed op by op on ${name}: ${why}`),
+    fallback: opByOp(name, why),
   };
+}
+
+function opByOp(backend: BackendName, why: string): string {
+  return cutToText(`the model is not compiled but computed op by op on ${backend}: ${why}`);
+}
+
+/** What is said of a processor that could do better: ONNX Runtime exists for it and could not be taken. */
+function missed({ backend, device }: Fingerprint, skipped: readonly SkippedBackend[]): string | null {
+  const compiled = skipped.find((one) => one.backend === 'onnx:cpu');
+  if (compiled === undefined || device !== null || !runtimeExistsHere()) return null;
+  return opByOp(backend, `${compiled.reason}. ${compiled.hint}`);
 }

@@ -19,3 +19,9 @@ export function providerOf(backend: BackendName): Provider | null {
       return null;
   }
 }
+
+/** Whether the package holds a library for this platform: what `bin/` of version 1.30.0 lists. */
+export function runtimeExistsHere(): boolean {
+  const platforms = ['linux-x64', 'linux-arm64', 'darwin-arm64', 'win32-x64', 'win32-arm64'];
+  return platforms.includes(`${process.platform}-${process.arch}`);
+}
