@@ -61,19 +61,20 @@ describe('lockstep doctor', () => {
     expect(rowOf('tensorflow', lines)).toMatch(/^tensorflow +no .*SIGABRT/);
     expect(rowOf('wasm', lines)).toMatch(/^wasm +yes/);
     expect(rowOf('cpu', lines)).toMatch(/^cpu +yes/);
-    expect(lines).toContain('--backend auto takes wasm.');
+    expect(rowOf('onnx:cpu', lines)).toMatch(/^onnx:cpu +yes/);
+    expect(lines).toContain('--backend auto takes onnx:cpu.');
     // XNNPACK against loops of JavaScript: the order must come out right even on a busy machine.
     expect(numberBefore('GFLOP/s', rowOf('wasm', lines))).toBeGreaterThan(
       numberBefore('GFLOP/s', rowOf('cpu', lines)),
     );
   });
 
-  it.runIf(tensorflowSupported)('finds real TensorFlow faster than wasm and takes it', async () => {
+  it.runIf(tensorflowSupported)('finds real TensorFlow faster than wasm', async () => {
     const { code, lines } = await doctor({ LOCKSTEP_TFJS_NODE: await prepareTensorflow() });
     expect(code).toBe(0);
     const row = rowOf('tensorflow', lines);
     expect(row).toMatch(/yes .*@tensorflow\/tfjs-node@4\.22\.0, libtensorflow 1\.15\.0$/);
     expect(numberBefore('GFLOP/s', row)).toBeGreaterThan(numberBefore('GFLOP/s', rowOf('wasm', lines)));
-    expect(lines).toContain('--backend auto takes tensorflow.');
+    expect(lines).toContain('--backend auto takes onnx:cpu.');
   });
 });
