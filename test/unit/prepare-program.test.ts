@@ -28,7 +28,9 @@ function machine(trial: Trial, skipped: SkippedBackend[] = []) {
         dispose: () => void disposed.push(backend),
       };
       const tryOut = async () => trial;
-      return { program, manifest: manifestOf(tf.sequential()), ...(backend === 'cpu' ? {} : { tryOut }) };
+      const manifest = manifestOf(tf.sequential());
+      const rows = { inputs: [], outputs: [] };
+      return { program, manifest, rows, ...(backend === 'cpu' ? {} : { tryOut }) };
     },
   };
   return { ports, disposed };
