@@ -4,7 +4,8 @@
  */
 import { ModelState } from '../coordinator/loop/model-state.js';
 import { sgd } from '../coordinator/optimizer/configs.js';
-import { type BackendName, loadBackend } from '../worker/backend/select.js';
+import type { BackendName } from '../shared/backends.js';
+import { loadBackend } from '../worker/backend/select.js';
 import { createProgram } from '../worker/compute/create-program.js';
 import { mnistShard, mnistSpec, mnistWeights } from './mnist-shard.js';
 
