@@ -130,6 +130,19 @@ export function pooling(
   });
 }
 
+/** An image that a square window tiles exactly; many pixels are equal. */
+export function tiles(
+  compute: (x: tf.Tensor4D, size: number, strides: number, pad: 'valid') => tf.Tensor,
+): fc.Arbitrary<Case> {
+  return fc.tuple(small, dim, dim, dim, seed).map(([size, across, down, channels, n]) => {
+    const shape = [2, down * size, across * size, channels];
+    const given = values(shape, n);
+    const x = { ...given, data: Float32Array.from(given.data, (v) => Math.round(2 * v) / 2) };
+    const moved = (image: tf.Tensor) => compute(image as tf.Tensor4D, size, size, 'valid');
+    return { inputs: [x, values([2, down, across, channels], n + 1)], compute: withGradients(moved, 1) };
+  });
+}
+
 /** Two matrices, or batches of them, each transposed or not. */
 export function product(
   compute: (a: tf.Tensor, b: tf.Tensor, transposeA: boolean, transposeB: boolean) => tf.Tensor,

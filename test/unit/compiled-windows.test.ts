@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { convolutionKernels } from '../../worker/compute/compiled/kernels/convolution.js';
 import { poolingKernels } from '../../worker/compute/compiled/kernels/pooling.js';
 import { resizeKernels } from '../../worker/compute/compiled/kernels/resize.js';
-import { type Case, convolution, pooling } from './compiled-cases.js';
+import { type Case, convolution, pooling, tiles } from './compiled-cases.js';
 import { describeKernels } from './compiled-family.js';
 import { values, withGradients } from './compiled-reference.js';
 
@@ -36,6 +36,8 @@ const convolutions: Record<string, fc.Arbitrary<Case>> = {
   ),
   maxPool: pooling(tf.maxPool),
   'maxPool of relu': pooling((x, size, strides, pad) => tf.maxPool(tf.relu(x), size, strides, pad)),
+  'maxPool of tiles': tiles(tf.maxPool),
+  'maxPool of tiles of relu': tiles((x, size) => tf.maxPool(tf.relu(x), size, size, 'valid')),
   avgPool: pooling(tf.avgPool),
 };
 
