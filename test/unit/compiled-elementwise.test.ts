@@ -80,6 +80,15 @@ const elementwise: Record<string, fc.Arbitrary<Case>> = {
   logicalAnd: logical(tf.logicalAnd),
   logicalOr: logical(tf.logicalOr),
   logicalNot: logical((a) => tf.logicalNot(a)),
+  'a product and a sum by channel': shaped((shape, n, inPlanes) => {
+    const channels = [shape[shape.length - 1]];
+    const [x, scale, shift, slope] = [shape, channels, channels, shape].map((s, i) => values(s, n + i));
+    const compute = (a: tf.Tensor, s: tf.Tensor, b: tf.Tensor) => tf.add(tf.mul(inPlanes(a), s), b);
+    return {
+      inputs: [x, scale, shift, slope],
+      compute: withGradients(compute as (...xs: tf.Tensor[]) => tf.Tensor, 3),
+    };
+  }),
   batchNorm: shaped((shape, n, inPlanes) => {
     const channels = [shape[shape.length - 1]];
     const [x, mean, scale, offset] = [shape, channels, channels, channels].map((s, i) => values(s, n + i));

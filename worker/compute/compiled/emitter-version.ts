@@ -1,2 +1,2 @@
 /** Raised with every change that may change bits: it is part of the fingerprint. */
-export const emitterVersion = 3;
+export const emitterVersion = 4;

@@ -2,6 +2,7 @@ import { sizeOf } from '../../../../shared/tensors.js';
 import type { KernelCall, Value } from '../graph.js';
 import type { Lowering } from '../lowering.js';
 import { CompileRefusal } from '../refusal.js';
+import { biasAfter } from './bias.js';
 import { emitActivation, isFusedActivation } from './elementwise.js';
 import { integersOf, type KernelMapping, type KernelTable, oneOf } from './kernel.js';
 import { afterOf, convolutionWindow, transposedAttributes, type Window, windowAttributes } from './window.js';
@@ -37,16 +38,6 @@ interface Kind {
 
 const full: Kind = { depthwise: false, filterOf: convFilter };
 const depthwise: Kind = { depthwise: true, filterOf: depthwiseFilter };
-
-/** The Add after a convolution that adds one number per channel, which Conv does in the same pass. */
-function biasAfter(output: Value, lowering: Lowering): { bias: Value; sum: Value } | null {
-  const add = lowering.soleConsumerOf(output);
-  if (add?.kernel !== 'Add') return null;
-  const { a, b } = add.inputs;
-  const bias = a === output ? b : a;
-  const fits = bias.shape.length === 1 && bias.shape[0] === output.shape.at(-1) && lowering.has(bias);
-  return fits ? { bias, sum: add.outputs[0] } : null;
-}
 
 const groupOf = (kind: Kind, { inChannels }: Window): number => (kind.depthwise ? inChannels : 1);
 

@@ -1,7 +1,7 @@
 import type { KernelCall, Value, ValueType } from '../graph.js';
 import { hasPlanes, type Lowering, uniformValue } from '../lowering.js';
 import type { OnnxAttributes, OnnxGraph } from '../onnx/onnx-graph.js';
-import { elementTypes } from '../onnx/schema.js';
+import { biasAfter } from './bias.js';
 import { broadcastShape, type KernelMapping, type KernelTable, numberOf, oneOf, shapeOf } from './kernel.js';
 
 /*
@@ -108,9 +108,30 @@ const multiply: KernelMapping = {
       const keepsRank = other.shape.length === output.shape.length || lowering.physical(other).length === 0;
       if (keepsRank && uniformValue(one) === 1) return lowering.share(output, other);
     }
+    if (emitScaleAndShift(call, lowering)) return;
     emitElementwise(lowering, output, [a, b], (names) => lowering.onnx.op('Mul', names));
   },
 };
+
+/** A product and a sum by channel, as of BatchNormalization, in one pass over planes. */
+function emitScaleAndShift({ inputs: { a, b }, outputs: [output] }: KernelCall, lowering: Lowering): boolean {
+  const channels = output.shape.at(-1);
+  const isPerChannel = ({ shape, dtype }: Value) =>
+    dtype === 'float32' && shape.length === 1 && shape[0] === channels;
+  const [x, scale] = isPerChannel(a) ? [b, a] : [a, b];
+  const added = biasAfter(output, lowering);
+  const whole = String(lowering.physical(x)) === String(output.shape) && lowering.inPlanes(x);
+  if (added === null || !whole || !isPerChannel(scale) || !isPerChannel(added.bias)) return false;
+  const { onnx } = lowering;
+  const constant = (value: number) =>
+    onnx.constant('float32', [scale.shape[0]], new Float32Array(scale.shape[0]).fill(value));
+  const factors = [lowering.full(scale), lowering.full(added.bias), constant(0), constant(1)];
+  const names = [lowering.full(x, 'planes'), ...factors];
+  lowering.set(added.sum, onnx.op('BatchNormalization', names, { epsilon: { float: 0 } }), {
+    layout: 'planes',
+  });
+  return true;
+}
 
 const select: KernelMapping = {
   infer: ({ condition, t, e }) => oneOf(broadcastShape([condition, t, e].map(shapeOf)), t.dtype),
@@ -125,10 +146,13 @@ const select: KernelMapping = {
   },
 };
 
-/** A slope where `value` is above 0: of four forms the fastest on a processor, twice as fast as a Where. */
+/**
+ * A slope where `value` is above 0: of five forms the fastest on a processor, four times as fast as a Where. The factor
+ * makes at least 1 of every normal float32 above 0, whose least is 1.2e-38; a denormal one may keep a part of its slope.
+ */
 export function emitSlopeAboveZero(onnx: OnnxGraph, slope: string, value: string): string {
-  const above = onnx.op('Greater', [value, onnx.scalar(0)]);
-  return onnx.op('Mul', [slope, onnx.op('Cast', [above], { to: elementTypes.float32 })]);
+  const isAbove = onnx.op('HardSigmoid', [value], { alpha: { float: 3e38 }, beta: { float: 0 } });
+  return onnx.op('Mul', [slope, isAbove]);
 }
 
 /** The gradient of relu by its result, which the forward pass has anyway, so that x need not be kept. */
