@@ -16,12 +16,14 @@ export default defineConfig({
       project('unit', ['test/unit/**/*.test.ts']),
       project('contract', ['test/contract/**/*.test.ts']),
       project('simulation', ['test/simulation/**/*.test.ts']),
-      // Real processes: they run the built program, one file at a time so that two cores are enough.
+      // Real processes, which run the built program and often wait for each other: two files at a time keep two
+      // cores busy. They come after the rest, which keeps the cores busy by itself.
       project('integration', ['test/integration/**/*.test.ts'], {
         globalSetup: ['test/integration/build.ts'],
         testTimeout: 180_000,
         hookTimeout: 180_000,
-        fileParallelism: false,
+        maxWorkers: 2,
+        sequence: { groupOrder: 1 },
       }),
     ],
   },
