@@ -20,6 +20,7 @@ import { trialTask, trialWeights } from './made-up-shard.js';
 import type { Provider } from './onnx/runtime-package.js';
 import { ReferenceProgram } from './reference-program.js';
 import { CompileRefusal } from './refusal.js';
+import { StepCache } from './step-cache.js';
 import { tracePrediction, traceShard } from './trace-step.js';
 
 /** Steps that are kept ready: one per set of shapes, of which a run has few. */
@@ -68,8 +69,8 @@ class CompiledProgram implements ShardProgram {
   readonly #step: ShardStep;
   readonly #settings: SessionSettings;
   readonly #eager: ReferenceProgram;
-  readonly #shards = new Map<string, CompiledShard>();
-  readonly #predictions = new Map<string, CompiledPrediction>();
+  readonly #shards = new StepCache<CompiledShard>(maxSteps);
+  readonly #predictions = new StepCache<CompiledPrediction>(maxSteps);
   /** What has been compared with the eager program on the run's own data. */
   readonly #compared = new Set<Kind | 'predict'>();
   #weights: Float32Array | null = null;
@@ -128,9 +129,8 @@ class CompiledProgram implements ShardProgram {
   }
 
   dispose(): void {
-    for (const { step } of [...this.#shards.values(), ...this.#predictions.values()]) void step.dispose();
-    this.#shards.clear();
-    this.#predictions.clear();
+    void this.#shards.dispose();
+    void this.#predictions.dispose();
     this.#step.dispose();
   }
 
@@ -160,14 +160,11 @@ class CompiledProgram implements ShardProgram {
   }
 
   async #predict(x: readonly HostTensor[]): Promise<HostTensor[]> {
-    const key = shapesOf(x);
-    let compiled = this.#predictions.get(key);
-    if (compiled === undefined) {
+    const compiled = await this.#predictions.get(shapesOf(x), async () => {
       const traced = tracePrediction(this.#step, x);
       const step = await CompiledStep.create(traced, [], traced.outputs, this.#settings);
-      compiled = { step, outputs: traced.outputs };
-      await keep(this.#predictions, key, compiled);
-    }
+      return { step, outputs: traced.outputs };
+    });
     const feeds = predictionFeeds(this.#step, x, compiled.step.fed);
     const read = await this.#run(compiled.step, feeds, new Float32Array(0));
     return compiled.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: read[i] }));
@@ -181,18 +178,16 @@ class CompiledProgram implements ShardProgram {
     return partialOf(this.#step, task, withList(values, read), gradient);
   }
 
-  async #compiled(kind: Kind, task: ShardTask): Promise<CompiledShard> {
+  #compiled(kind: Kind, task: ShardTask): Promise<CompiledShard> {
     const { x, y, sampleWeights } = task.data;
     const shapes = [x, y, sampleWeights].map(shapesOf);
     const key = JSON.stringify([kind, this.#step.regularizes(task), ...shapes]);
-    const known = this.#shards.get(key);
-    if (known !== undefined) return known;
-    const traced = traceShard(this.#step, task, kind === 'train');
-    const gradients = kind === 'train' ? traced.gradients : [];
-    const step = await CompiledStep.create(traced, gradients, listOf(traced.values), this.#settings);
-    const compiled = { step, values: traced.values };
-    await keep(this.#shards, key, compiled);
-    return compiled;
+    return this.#shards.get(key, async () => {
+      const traced = traceShard(this.#step, task, kind === 'train');
+      const gradients = kind === 'train' ? traced.gradients : [];
+      const step = await CompiledStep.create(traced, gradients, listOf(traced.values), this.#settings);
+      return { step, values: traced.values };
+    });
   }
 
   get #held(): Float32Array {
@@ -211,19 +206,6 @@ class CompiledProgram implements ShardProgram {
 
 const shapesOf = (tensors: readonly (HostTensor | null)[]): string =>
   JSON.stringify(tensors.map((tensor) => tensor?.shape ?? null));
-
-/** Adds an entry, and lets go of the oldest when there are too many. */
-async function keep<T extends { step: CompiledStep }>(
-  kept: Map<string, T>,
-  key: string,
-  entry: T,
-): Promise<void> {
-  kept.set(key, entry);
-  const [oldest] = kept;
-  if (kept.size <= maxSteps || oldest === undefined) return;
-  kept.delete(oldest[0]);
-  await oldest[1].step.dispose();
-}
 
 async function explaining<T>(compute: () => Promise<T>): Promise<T> {
   try {
