@@ -22,7 +22,10 @@ export function commitStep(
   { sum }: RoundOutcome,
 ): StepResult {
   invariant(sum !== null, 'a step without a sum');
-  const loss = batchLossOf(layoutOf(program), program, sum.sums);
+  const layout = layoutOf(program);
+  // A number of elements that is infinite would make it a loss of 0.
+  const isCounted = layout.outputs.every(({ elements }) => Number.isFinite(sum.sums[elements]));
+  const loss = isCounted ? batchLossOf(layout, program, sum.sums) : Number.NaN;
   const sumDigest = receipts?.sumOf(sum.gradient) ?? null;
   try {
     if (!Number.isFinite(loss)) {
