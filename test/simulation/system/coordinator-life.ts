@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { pino } from 'pino';
 import type { Callback } from '../../../coordinator/callbacks/callback.js';
 import { earlyStopping } from '../../../coordinator/callbacks/early-stopping.js';
@@ -10,6 +11,7 @@ import type { BatchSource } from '../../../coordinator/data/dataset.js';
 import { streamSource } from '../../../coordinator/data/stream-source.js';
 import type { RunEvent } from '../../../coordinator/events.js';
 import { ModelState } from '../../../coordinator/loop/model-state.js';
+import { receiptsFor } from '../../../coordinator/loop/receipts-for.js';
 import { RunCheckpoints } from '../../../coordinator/loop/run-checkpoints.js';
 import { runPlan } from '../../../coordinator/loop/run-plan.js';
 import { checkResumable } from '../../../coordinator/loop/run-snapshot.js';
@@ -19,6 +21,7 @@ import type { TrainingPlan } from '../../../coordinator/loop/training-plan.js';
 import { LockstepError } from '../../../shared/errors.js';
 import { manifestHash } from '../../../shared/manifest-hash.js';
 import type { ShardPartial } from '../../../shared/partial.js';
+import { InvariantBroken } from './invariants.js';
 import { journal } from './journal.js';
 import { SimulatedProcess } from './process.js';
 import { shuffleBuffer, validationRow } from './reference.js';
@@ -57,6 +60,8 @@ export class CoordinatorLife {
   /** Connections that were let in. */
   admitted = 0;
   isWriting = false;
+  /** The last step that it committed, or the one that it went on from. */
+  step = 0;
   readonly #world: World;
 
   constructor(world: World, term: number) {
@@ -65,9 +70,13 @@ export class CoordinatorLife {
     this.process = new SimulatedProcess(`coordinator ${term}`, world.clock);
     const { job } = world;
     this.traffic = new Traffic({
+      run: world.runId,
       term,
       nowMs: () => world.clock.nowMs(),
+      continuedMs: () => this.process.continuedMs,
+      shards: job.shards,
       patienceMs: world.limits.deadlineFloorMs,
+      audits: world.scenario.audits,
       mayDoubt: () => world.scenario.audits || world.faults.hasSpoiled,
     });
     this.callbacks = [
@@ -97,13 +106,14 @@ export class CoordinatorLife {
     const resume = found?.snapshot ?? null;
     if (resume !== null) world.guard(() => world.invariants.snapshot(resume));
     for (const message of found?.warnings ?? []) emit({ type: 'warning', message });
-    if (found !== null) world.foundCheckpoint(found.path, found.warnings.length);
+    const passedOver = found?.warnings.length ?? 0;
+    world.foundCheckpoint(this, found?.path ?? null, resume?.run.step ?? 0, passedOver);
     const program = programOf(job);
     const samples = job.isStream ? null : job.rows;
     const shuffle = job.isStream ? shuffleBuffer : true;
     const settings = settingsOf(program, { classWeight: null, shuffle, stepsPerEpoch: null, samples });
+    const { shards, batchSize, seed } = job;
     if (resume !== null) {
-      const { shards, batchSize, seed } = job;
       const wanted = { manifestHash: manifestHash(manifest), program, shards, batchSize, seed };
       checkResumable(resume, { ...wanted, backend: 'auto', optimizer: optimizerOf(job), settings });
     }
@@ -133,6 +143,17 @@ export class CoordinatorLife {
       emit,
       subscribe: () => () => {},
     };
+    const receipts = await receiptsFor(
+      {
+        checkpoints: null,
+        resume,
+        recordShards: false,
+        onReceipt: (line) => world.guard(() => world.receipts.made(this, line)),
+      },
+      { runId: world.runId, seed, shards, batchSize },
+      this.state,
+      emit,
+    );
     const { source, validation } = this.#sources();
     const plan: TrainingPlan = {
       runId: world.runId,
@@ -147,8 +168,8 @@ export class CoordinatorLife {
       prepareValidation: (batch) => batch,
       initialEpoch: 0,
       epochs: job.epochs,
-      shards: job.shards,
-      seed: job.seed,
+      shards,
+      seed,
       auditFraction: scenario.audits ? 1 : 0,
       callbacks: this.callbacks,
       checkpoints,
@@ -158,7 +179,7 @@ export class CoordinatorLife {
       graceMs,
       onEvent: emit,
       onNonFinite: 'stop',
-      receipts: null,
+      receipts,
     };
     const canonical = { topology: program.topology, manifest, outputNames: ['out'], outputElements: [1] };
     try {
@@ -176,7 +197,8 @@ export class CoordinatorLife {
     const { job, scenario } = this.#world;
     const { process } = this;
     const fetch = async (): Promise<void> => {
-      if (scenario.dataMs > 0) await process.sleep(scenario.dataMs);
+      const takesMs = scenario.dataMs + this.#world.faults.dataLateMs();
+      if (takesMs > 0) await process.sleep(takesMs);
     };
     const batchOf = (indices: ArrayLike<number>) => {
       const { x, y } = tensorsOf(job, indices);
@@ -245,6 +267,10 @@ class WatchedStore extends CheckpointStore {
     try {
       const written = await super.write(snapshot);
       this.#world.trace(this.#life.process.name, () => `checkpoint of step ${written.step} is complete`);
+      if (!this.#world.succession.mayHaveWritten(this.#life, basename(written.path))) {
+        const what = 'a coordinator wrote a checkpoint into a folder that another one has';
+        this.#world.fail(new InvariantBroken('I4', what));
+      }
       return written;
     } finally {
       this.#life.isWriting = false;
@@ -256,7 +282,7 @@ class WatchedStore extends CheckpointStore {
 const ownership = ({ term, process }: CoordinatorLife, world: World) => ({
   term,
   verify: async () => {
-    if (world.ownerTerm !== term && process.isAlive) {
+    if (world.succession.ownerTerm !== term && process.isAlive) {
       throw new LockstepError('RUN_LOCKED', 'another coordinator has the run folder', { hint: 'Stop one.' });
     }
   },

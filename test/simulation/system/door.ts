@@ -35,7 +35,7 @@ export function openDoor(world: World, life: CoordinatorLife, line: Line, admitt
     const identity = { run: world.runId, term: life.term, worker: admitted, incarnation: admitted };
     const session = coordinatorSession(connection, identity, clock);
     connection.send(judged.welcome(identity));
-    world.admitted(line, admitted);
+    world.admitted(life, line, admitted);
     life.conductor?.add(session);
   });
   connection.send(greet(handshake));

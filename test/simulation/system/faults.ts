@@ -20,13 +20,17 @@ export const faultKinds = [
   'worker stopped',
   'worker slow',
   'compute never ends',
+  'compute fails',
+  'never ready',
   'result not finite',
   'result wrong',
+  'late result wrong',
   'worker leaves',
   'worker joins',
   'worker flaps',
   'all workers gone',
   'deadly shard',
+  'failing shard',
   'line cut',
   'line half-open',
   'line slow',
@@ -36,7 +40,11 @@ export const faultKinds = [
   'stranger with garbage',
   'coordinator killed',
   'coordinator told to stop',
+  'coordinator stopped',
+  'coordinator superseded',
   'second coordinator',
+  'power cut',
+  'data late',
   'disk full',
   'disk slow',
   'checkpoint damaged',
@@ -58,6 +66,8 @@ const noListener = 'nobody listens while the coordinator is absent';
 const noWorker = 'no worker is connected while the run is forming';
 const noShard = 'no shard is being computed, but for a late one of a step that is over';
 const ofTraining = 'it is about a training step; a late answer for one is rare';
+const ofTheRace = 'it needs a shard that two workers compute';
+const beforeTheFirst = 'no worker was ever connected, or none since the last was lost';
 const nothingSaved = 'nothing newer than the checkpoint that was resumed from is on the disk';
 
 const ofWorkers = { absent: noListener, forming: noWorker };
@@ -68,12 +78,16 @@ const ofResults = { ...ofWorkers, idle: noShard, committing: noShard, validating
 export const exempt: { readonly [kind in FaultKind]?: { readonly [phase in Phase]?: string } } = {
   'worker slow': ofShards,
   'compute never ends': ofShards,
+  'compute fails': ofShards,
+  'never ready': { absent: noListener },
   'result not finite': ofResults,
   'result wrong': ofResults,
+  'late result wrong': { ...ofResults, dispatching: ofTheRace },
   'worker leaves': ofWorkers,
   'worker flaps': ofWorkers,
   'all workers gone': { forming: noWorker },
   'deadly shard': { ...ofShards, validating: ofTraining },
+  'failing shard': { ...ofShards, validating: ofTraining },
   'line cut': ofWorkers,
   'line half-open': { forming: noWorker },
   'line slow': { forming: noWorker },
@@ -83,7 +97,11 @@ export const exempt: { readonly [kind in FaultKind]?: { readonly [phase in Phase
   'stranger with garbage': { absent: noListener },
   'coordinator killed': { absent: 'it is not there' },
   'coordinator told to stop': { absent: 'it is not there' },
+  'coordinator stopped': { absent: 'it is not there' },
+  'coordinator superseded': { absent: 'it is not there' },
   'second coordinator': { absent: 'it would be the first' },
+  'power cut': { absent: 'as in any other phase: the coordinator is killed with it' },
+  'data late': { absent: 'nobody asks for it', forming: beforeTheFirst },
   'checkpoint damaged': {
     absent: 'as in any other phase: the coordinator is killed with it',
     forming: nothingSaved,
@@ -98,7 +116,10 @@ const besideWrongResults: readonly FaultKind[] = [
   'stranger with garbage',
   'coordinator killed',
   'coordinator told to stop',
+  'coordinator stopped',
   'second coordinator',
+  'power cut',
+  'data late',
   'disk full',
   'disk slow',
   'checkpoint damaged',

@@ -17,6 +17,16 @@ export class FaultInjector {
   readonly #waiting: { fault: Fault; skip: number }[];
   /** Shards that end whoever computes them, as `step:shard`. */
   readonly deadly = new Map<string, Fault>();
+  /** Shards that fail whoever computes them, as `step:shard`. */
+  readonly failing = new Map<string, Fault>();
+  /** Whether a coordinator was stopped: then it is not expected to end within seconds. */
+  isHeldUp = false;
+  /** The next batch comes late. */
+  isDataLate: Fault | null = null;
+  /** A batch that is late now. */
+  #late: Fault | null = null;
+  /** How often a shard could not be computed. */
+  #failures = 0;
   /** Whether faults were there that can end a run, by the code that it ends with. */
   readonly excuses = new Set<string>();
   readonly strangers = new Map<Line, Fault>();
@@ -36,6 +46,7 @@ export class FaultInjector {
 
   /** After every event: what is due now? */
   look(): void {
+    if (this.#late !== null) this.took(this.#late);
     if (this.#waiting.length === 0) return;
     const { phase, steps, isWriting } = this.world;
     for (const waiting of [...this.#waiting]) {
@@ -49,10 +60,11 @@ export class FaultInjector {
 
   /** Whether the faults so far can have ended the run with this error; what did is over then. */
   explain({ code, message }: LockstepError): boolean {
+    const { life, limits } = this.world;
     if (code === 'WORKER_FAILED') {
       this.deadly.clear();
-      const { life, limits } = this.world;
-      return life !== null && life.traffic.mostLosses >= limits.lossesPerShard;
+      this.failing.clear();
+      return life !== null && (this.#failures > 0 || life.traffic.mostLosses >= limits.lossesPerShard);
     }
     if (code === 'CHECKPOINT_UNWRITABLE') {
       this.world.disk.weather.isFull = false;
@@ -60,13 +72,30 @@ export class FaultInjector {
     }
     if (code === 'NOT_FINITE') return this.hasSpoiled && this.#isUnchecked;
     if (code === 'NOT_DETERMINISTIC') return this.hasSpoiled;
-    return code === 'NO_WORKERS' && this.excuses.has('gone');
+    if (code !== 'NO_WORKERS' || !this.excuses.has('gone')) return false;
+    // Not a moment too early.
+    return (life?.traffic.members.longestNoneReadyMs ?? 0) >= limits.withoutWorkersMs;
   }
 
   /** The coordinator has said that something is not as it should be. */
   warned(message: string): void {
     if (message.includes('gave NaN or Inf') && message.includes('no other worker can check it'))
       this.#isUnchecked = true;
+    if (message.includes('gave different bits')) this.world.life?.traffic.noticed();
+  }
+
+  /** How much later than usual the next batch comes. */
+  dataLateMs(): number {
+    const fault = this.isDataLate;
+    if (fault === null) return 0;
+    this.isDataLate = null;
+    // Most often for a moment, seldom for so long that it must be told.
+    const lateMs = fault.choice % 8 === 0 ? 17_000 : 200 + (fault.choice % 2_000);
+    this.#late = fault;
+    this.world.clock.after(lateMs, () => {
+      this.#late = null;
+    });
+    return lateMs;
   }
 
   admitted(line: Line): void {
@@ -83,13 +112,23 @@ export class FaultInjector {
     this.damaged = null;
   }
 
-  shardBegins(worker: SimulatedWorker, kind: string, step: number, shard: number): void {
-    const { slowness, hangs, fault: cause } = worker.sickness;
+  /** Gives whether the worker fails at it. */
+  shardBegins(worker: SimulatedWorker, kind: string, step: number, shard: number): boolean {
+    const { slowness, hangs, fault: cause, fails } = worker.sickness;
+    const key = `${step}:${shard}`;
+    const failing = fails ?? (kind === 'train' ? this.failing.get(key) : undefined);
+    if (failing !== undefined) {
+      worker.sickness.fails = null;
+      this.#failures += 1;
+      this.took(failing);
+      return true;
+    }
     if ((slowness > 1 || hangs) && cause !== null) this.took(cause);
-    const fault = kind === 'train' ? this.deadly.get(`${step}:${shard}`) : undefined;
-    if (fault === undefined) return;
+    const fault = kind === 'train' ? this.deadly.get(key) : undefined;
+    if (fault === undefined) return false;
     this.took(fault);
     this.world.clock.after(0, () => this.kill(worker, 300));
+    return false;
   }
 
   took(fault: Fault, at: readonly Phase[] = this.phases()): void {

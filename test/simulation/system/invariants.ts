@@ -21,6 +21,8 @@ export class Invariants {
   /** Step after which each life that committed stands: a life commits each step once. */
   readonly #committed = new Map<CoordinatorLife, number>();
   #progressMs = 0;
+  #committedMs = 0;
+  #lookedMs = 0;
 
   constructor(world: World, reference: Reference) {
     this.#world = world;
@@ -32,15 +34,18 @@ export class Invariants {
     this.#progressMs = this.#world.clock.nowMs();
   }
 
+  /** A step is committed, or a coordinator begins. */
+  committed(): void {
+    this.#committedMs = this.#world.clock.nowMs();
+  }
+
   /** After every event. */
   check(): void {
     const { life, clock } = this.#world;
     if (life?.process.isAlive) {
       this.#weights(life);
-      const { silentMs } = life.traffic;
-      if (life.stage !== 'ended' && silentMs > limits.silenceMs + silenceSlackMs) {
-        throw new InvariantBroken('I5', `a worker has been silent for ${silentMs} ms and is not lost`);
-      }
+      life.traffic.settled();
+      if (clock.nowMs() - this.#lookedMs >= lookEveryMs) this.#look(life);
     }
     const idleMs = clock.nowMs() - this.#progressMs;
     if (idleMs > patienceMs) {
@@ -49,9 +54,25 @@ export class Invariants {
         `nothing went on for ${idleMs} ms, and the last reason told is: ${this.#world.reason ?? 'none'}`,
       );
     }
-    if (idleMs > reasonWithinMs && life?.stage === 'round' && this.#world.reason === null) {
+    const stepMs = clock.nowMs() - this.#committedMs;
+    if (stepMs > patienceForStepMs)
+      throw new InvariantBroken('I5', `no step was committed for ${stepMs} ms, whoever came and went`);
+    if (idleMs > reasonWithinMs && isWaiting(life) && this.#world.reason === null) {
       throw new InvariantBroken('I5', `nothing went on for ${idleMs} ms, and no reason was told`);
     }
+  }
+
+  /** Whether everything that must be done in time is. */
+  #look({ process, stage, traffic, conductor }: CoordinatorLife): void {
+    const nowMs = this.#world.clock.nowMs();
+    this.#lookedMs = nowMs;
+    const wasStopped = process.isStopped || nowMs - process.continuedMs < afterStopMs;
+    // What was decided while it still ran is being carried out.
+    if (wasStopped || stage === 'ended' || conductor?.isStopped !== false) return;
+    traffic.check();
+    const { withoutReadyMs } = traffic.members;
+    if (stage === 'round' && withoutReadyMs > limits.withoutWorkersMs + afterStopMs)
+      throw new InvariantBroken('I5', `the run has been without workers for ${withoutReadyMs} ms`);
   }
 
   #weights({ state, stage }: CoordinatorLife): void {
@@ -222,8 +243,16 @@ export class Invariants {
   }
 }
 
-/** Between two ticks, and the two that a worker's first heartbeat may take. */
-const silenceSlackMs = 2_000;
+/** Longer than all deadlines of one coordinator together. */
+const patienceForStepMs = 300_000;
+/** Virtual time between two looks at what must be done in time. */
+const lookEveryMs = 200;
+/** After a coordinator was stopped nothing is held against anybody for so long. */
+const afterStopMs = 3_000;
+
+/** Whether it waits for workers or for data. */
+const isWaiting = (life: CoordinatorLife | null): boolean =>
+  life?.stage === 'round' || life?.stage === 'idle';
 
 /** Until then something has been said about what the run waits for. */
 const reasonWithinMs = 15_000;

@@ -38,12 +38,23 @@ export interface LineOptions {
     payload: () => Uint8Array,
     moment: 'sent' | 'arrived',
   ) => void;
+  /** A frame has other bytes than it had when it was sent, though nobody has damaged them. */
+  readonly onSpoilt: () => void;
   /** An end is given up by its owner, or finds that the line is gone. */
   readonly onEnd: (line: Line, end: 0 | 1) => void;
 }
 
 type Parcel =
-  | { kind: 'frame'; body: object; pieces: Uint8Array[] | null; payload: Uint8Array; damaged: boolean }
+  | {
+      kind: 'frame';
+      body: object;
+      /** Lent: whoever changes it before it was released changes what arrives. */
+      pieces: readonly Uint8Array[];
+      isEncoded: boolean;
+      /** Where it is damaged, as a fraction of its bytes; null if it is not. */
+      damagedAt: number | null;
+      release: () => void;
+    }
   | { kind: 'close'; info: CloseInfo }
   | { kind: 'raw'; bytes: Uint8Array };
 
@@ -99,7 +110,10 @@ export class LineEnd implements Connection {
   readonly #side: 0 | 1;
   readonly #decoder = new FrameDecoder(peerLimits);
   readonly #inbox = new Inbox<{ body: unknown; payload: Uint8Array }>(64);
+  /** What was lent for frames that are still under way. */
+  readonly #lent = new Set<() => void>();
   #lastArrivalMs = 0;
+  #reachedMs = Number.NEGATIVE_INFINITY;
   #bufferedBytes = 0;
   #phase: 'open' | 'closing' | 'closed' = 'open';
   #resolveClosed: (info: CloseInfo) => void = () => {};
@@ -121,19 +135,23 @@ export class LineEnd implements Connection {
     return this.#phase === 'open' && !this.#line.isBroken;
   }
 
+  /** When something from the other end came last, be it that the process here was stopped and could not see it. */
+  get reachedMs(): number {
+    return this.#reachedMs;
+  }
+
   send(body: object, payload: Payload = [], onReleased?: () => void): void {
     if (this.#phase !== 'open') return onReleased?.();
     const { encodes, onFrame } = this.#line.options;
     const lent = 'pieces' in payload ? payload.pieces : payload;
     onFrame(this.#line, this.#side, body, () => joined(lent), 'sent');
-    const at = this.#line.directions[this.#side].damage?.() ?? null;
-    if (encodes) {
-      const [head, ...rest] = encodeFrame(body, payload);
-      const pieces = rest.length === 0 ? [head] : [head, joined(rest)];
-      if (at !== null) damage(pieces, at);
-      this.#post({ kind: 'frame', body, pieces, payload: none, damaged: false });
-    } else this.#post({ kind: 'frame', body, pieces: null, payload: joined(lent), damaged: at !== null });
-    onReleased?.();
+    const damagedAt = this.#line.directions[this.#side].damage?.() ?? null;
+    const release = (): void => {
+      if (this.#lent.delete(release)) onReleased?.();
+    };
+    this.#lent.add(release);
+    const pieces = encodes ? encodeFrame(body, payload) : lent;
+    this.#post({ kind: 'frame', body, pieces, isEncoded: encodes, damagedAt, release });
   }
 
   /** Sends bytes that are no frame. */
@@ -164,6 +182,7 @@ export class LineEnd implements Connection {
     if (this.#phase === 'closed') return;
     this.#phase = 'closed';
     this.#line.options.onEnd(this.#line, this.#side);
+    for (const release of [...this.#lent]) release();
     this.#resolveClosed(info);
   }
 
@@ -177,9 +196,11 @@ export class LineEnd implements Connection {
     clock.after(arrivalMs - clock.nowMs(), () => {
       if (this.#line.isBroken || direction.isDropping) return;
       const other = this.#line.ends[1 - this.#side];
+      other.#reachedMs = arrivalMs;
+      const arrived = unlent(parcel);
       processes[1 - this.#side].enter(() => {
-        if (parcel.kind === 'close') this.finish(parcel.info);
-        other.#take(parcel);
+        if (arrived.kind === 'close') this.finish(arrived.info);
+        other.#take(arrived);
       });
     });
   }
@@ -188,16 +209,22 @@ export class LineEnd implements Connection {
     if (this.#phase === 'closed') return;
     if (parcel.kind === 'close') return this.finish({ ...parcel.info, by: 'peer' });
     if (this.#phase !== 'open') return;
-    if (parcel.kind === 'raw') return this.#decode(parcel.bytes);
-    if (parcel.damaged) return this.close('checksum');
-    if (parcel.pieces === null) this.#put(parcel.body, parcel.payload);
-    else for (const piece of parcel.pieces) if (this.#phase === 'open') this.#decode(piece);
+    if (parcel.kind === 'raw') return void this.#decode(parcel.bytes);
+    const { body, pieces, isEncoded, damagedAt } = parcel;
+    if (!isEncoded) return damagedAt === null ? this.#put(body, joined(pieces)) : this.close('checksum');
+    for (const piece of pieces) {
+      const refused = this.#phase === 'open' ? this.#decode(piece) : null;
+      if (refused === 'checksum' && damagedAt === null) this.#line.options.onSpoilt();
+    }
   }
 
-  #decode(piece: Uint8Array): void {
+  /** Gives why the bytes are refused, or null. */
+  #decode(piece: Uint8Array): RejectCode | null {
     const decoded = this.#decoder.push(piece);
-    if (decoded.status === 'refused') this.close(decoded.code, rejections[decoded.code]);
     if (decoded.status === 'frame') this.#put(decoded.body, decoded.payload);
+    if (decoded.status !== 'refused') return null;
+    this.close(decoded.code, rejections[decoded.code]);
+    return decoded.code;
   }
 
   #put(body: unknown, payload: Uint8Array): void {
@@ -208,6 +235,17 @@ export class LineEnd implements Connection {
 }
 
 const none = new Uint8Array(0);
+
+/** A parcel as it arrives, with bytes of its own: what was lent for it is given back. */
+function unlent(parcel: Parcel): Parcel {
+  if (parcel.kind !== 'frame') return parcel;
+  const { pieces, isEncoded, damagedAt, release } = parcel;
+  const [head, ...rest] = pieces;
+  const own = isEncoded ? [head.slice(), ...(rest.length === 0 ? [] : [joined(rest)])] : [joined(pieces)];
+  if (isEncoded && damagedAt !== null) damage(own, damagedAt);
+  release();
+  return { ...parcel, pieces: own };
+}
 
 function joined(pieces: readonly Uint8Array[]): Uint8Array {
   if (pieces.length === 0) return none;

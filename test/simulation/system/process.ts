@@ -12,6 +12,7 @@ export class SimulatedProcess {
   readonly #waiting: (() => void)[] = [];
   readonly #atDeath: (() => void)[] = [];
   #state: 'running' | 'stopped' | 'dead' = 'running';
+  #continuedMs = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, base: VirtualClock) {
     this.name = name;
@@ -29,6 +30,11 @@ export class SimulatedProcess {
 
   get isStopped(): boolean {
     return this.#state === 'stopped';
+  }
+
+  /** When it last went on after it had been stopped. */
+  get continuedMs(): number {
+    return this.#continuedMs;
   }
 
   enter(handle: () => void): void {
@@ -49,6 +55,7 @@ export class SimulatedProcess {
   continue(): void {
     if (this.#state !== 'stopped') return;
     this.#state = 'running';
+    this.#continuedMs = this.#base.nowMs();
     const next = (): void => {
       if (this.#state !== 'running') return;
       this.#waiting.shift()?.();

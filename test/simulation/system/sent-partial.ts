@@ -10,3 +10,7 @@ export interface SentPartial {
 
 export const isPartial = (body: unknown): body is SentPartial =>
   (body as { message?: { type: string } }).message?.type === 'partial';
+
+/** Whether it is an order to compute, in its envelope. */
+export const isOrder = (body: unknown): body is object =>
+  (body as { message?: { type: string } }).message?.type === 'compute';

@@ -32,6 +32,12 @@ export type Execute = (
   compute: () => ShardPartial,
 ) => Promise<ShardPartial>;
 
+/** What happens in a worker's thread, and how long it takes. */
+export interface ThreadWork {
+  readonly build: () => Promise<void>;
+  readonly execute: Execute;
+}
+
 /** A worker's compute thread without a thread: the real shard computer, with the tiny program for its model. */
 export class SimulatedThread implements ThreadHandle {
   readonly #computer: ShardComputer;
@@ -40,7 +46,11 @@ export class SimulatedThread implements ThreadHandle {
   #queue = Promise.resolve();
   #isStopped = false;
 
-  constructor(process: SimulatedProcess, execute: Execute, onAnswer: (answer: FromThread) => void) {
+  constructor(
+    process: SimulatedProcess,
+    { build, execute }: ThreadWork,
+    onAnswer: (answer: FromThread) => void,
+  ) {
     this.#execute = execute;
     const send = (answer: FromThread): void => {
       if (!this.#isStopped) process.enter(() => onAnswer(answer));
@@ -48,9 +58,10 @@ export class SimulatedThread implements ThreadHandle {
     const ports = {
       clock: process.clock,
       loadBackend: async () => ({ name: 'cpu' as const, fingerprint, skipped: [] }),
-      createProgram: async ({ seed }: { seed: number }) => ({
-        ...{ program: this.#program(seed), manifest, rows: { inputs: [[features]], outputs: [[1]] } },
-      }),
+      createProgram: async ({ seed }: { seed: number }) => {
+        await build();
+        return { program: this.#program(seed), manifest, rows: { inputs: [[features]], outputs: [[1]] } };
+      },
     };
     this.#computer = new ShardComputer(send, ports, this.#signals);
   }

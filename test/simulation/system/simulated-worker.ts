@@ -1,5 +1,6 @@
 import { LockstepError, messageOf } from '../../../shared/errors.js';
 import type { ShardPartial } from '../../../shared/partial.js';
+import type { ShardTask } from '../../../shared/program.js';
 import type { WorkerSession } from '../../../shared/protocol/session.js';
 import { ComputeHost } from '../../../worker/compute-host.js';
 import { authenticate } from '../../../worker/connect.js';
@@ -18,13 +19,19 @@ export interface Sickness {
   /** The next shard is never finished. */
   hangs: boolean;
   /** What it does to the results of its shards. */
-  spoil: ((partial: ShardPartial) => void) | null;
-  /** Why. */
+  spoil: ((partial: ShardPartial, task: ShardTask) => void) | null;
+  /** Why it is slow, or stuck. */
   fault: Fault | null;
+  /** The next shard cannot be computed. */
+  fails: Fault | null;
+  /** It never comes to the end of building its program. */
+  isNeverReady: Fault | null;
 }
 
 /** A coordinator that is silent for so long is gone. */
 const silenceMs = 4_000;
+/** Longer than the shards that a worker is computing. */
+const leaveWithinMs = 10_000;
 /** Longer than anything that keeps a coordinator away. */
 const rejoinMs = 600_000;
 
@@ -32,13 +39,22 @@ const rejoinMs = 600_000;
 export class SimulatedWorker {
   readonly number: number;
   readonly process: SimulatedProcess;
-  readonly sickness: Sickness = { slowness: 1, hangs: false, spoil: null, fault: null };
+  readonly sickness: Sickness = {
+    slowness: 1,
+    hangs: false,
+    spoil: null,
+    fault: null,
+    fails: null,
+    isNeverReady: null,
+  };
   /** The authenticated connection, or null. */
   line: Line | null = null;
   /** Of the coordinator that it is, or was last, connected to. */
   traffic: Traffic | null = null;
   isComputing = false;
   readonly #world: World;
+  /** How its last connection ended. */
+  #parting: string | null = null;
   readonly #departure = new AbortController();
 
   constructor(world: World, number: number) {
@@ -59,13 +75,23 @@ export class SimulatedWorker {
   /** Finishes what it computes, says goodbye and ends. */
   leave(): void {
     this.#departure.abort();
+    const { clock } = this.#world;
+    clock.after(leaveWithinMs, () => {
+      const isHindered =
+        this.process.continuedMs > 0 || this.process.isStopped || this.sickness.fault !== null;
+      if (this.process.isAlive && !isHindered && !this.#world.isOver)
+        this.#world.fail(
+          new RangeError(`I5: a worker is here ${leaveWithinMs} ms after it was asked to leave`),
+        );
+    });
   }
 
   async #live(): Promise<void> {
     const { clock, name } = this.process;
     const thread = new ComputeHost({
       clock,
-      startThread: (_threads, { onAnswer }) => new SimulatedThread(this.process, this.#execute, onAnswer),
+      startThread: (_threads, { onAnswer }) =>
+        new SimulatedThread(this.process, { build: this.#build, execute: this.#execute }, onAnswer),
     });
     try {
       await liveAsWorker({
@@ -89,6 +115,8 @@ export class SimulatedWorker {
       if (!this.process.isAlive) return;
       this.#world.trace(name, () => messageOf(error));
       if (!(error instanceof LockstepError)) return this.#world.fail(error as Error);
+      if (this.#parting !== 'wrong_result' && this.#parting !== 'failed')
+        this.#world.fail(new RangeError(`I5: a worker gives up after ${this.#parting}: ${error.message}`));
       // Whoever looks after it starts another one.
       this.#world.replace(500);
     }
@@ -96,31 +124,46 @@ export class SimulatedWorker {
   }
 
   async #connect(): Promise<WorkerSession> {
-    const line = this.#world.dial(this.process);
-    if (line === null) {
+    if (this.#parting === 'wrong_result')
+      this.#world.fail(new RangeError('I1: a worker comes back that was sent away for wrong numbers'));
+    const dialled = this.#world.dial(this.process);
+    if (dialled === null) {
       throw new LockstepError('CONNECTION_LOST', 'nobody listens', { hint: 'It is tried again.' });
     }
+    const { line, traffic } = dialled;
     const [, end] = line.ends;
     const session = await authenticate(end, { token: this.#world.token, clock: this.process.clock });
     this.line = line;
-    this.traffic = this.#world.life?.traffic ?? null;
-    void end.closed.then(() => {
+    this.traffic = traffic;
+    void end.closed.then(({ code }) => {
+      this.#parting = code;
       if (this.line === line) this.line = null;
     });
     return session;
   }
 
+  /** The program is built in no time, if ever. */
+  readonly #build = async (): Promise<void> => {
+    const { isNeverReady } = this.sickness;
+    if (isNeverReady === null) return;
+    this.#world.faults.took(isNeverReady);
+    await new Promise<never>(() => {});
+  };
+
   readonly #execute: Execute = async (kind, task, compute) => {
     this.isComputing = true;
-    this.#world.beginShard(this, kind, task);
+    const { line } = this;
+    const fails = this.#world.beginShard(this, kind, task);
     if (this.sickness.hangs) {
       this.sickness.hangs = false;
       await new Promise<never>(() => {});
     }
     await this.process.sleep(this.#world.shardMs() * this.sickness.slowness);
     this.isComputing = false;
+    if (fails) throw new RangeError('this worker cannot compute it');
     const partial = compute();
-    if (kind === 'train') this.sickness.spoil?.(partial);
+    // Nobody wants what was ordered on a connection that is gone.
+    if (kind === 'train' && line === this.line) this.sickness.spoil?.(partial, task);
     return partial;
   };
 }

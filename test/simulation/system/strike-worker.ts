@@ -34,20 +34,31 @@ export function strikeWorker(injector: FaultInjector, fault: Fault, durationMs: 
     case 'compute never ends':
       worker.sickness.hangs = true;
       worker.sickness.fault = fault;
+      // Another one comes, or whoever looks after it waits until it was sent away.
+      if (fault.choice % 8 === 0) injector.excuses.add('gone');
+      if (fault.choice % 8 > 0) world.replace(durationMs);
+      else void line.ends[0].closed.then(() => world.replace(durationMs));
+      return true;
+    case 'compute fails':
+      worker.sickness.fails = fault;
       world.replace(durationMs);
       return true;
     case 'result not finite':
-      return spoil(injector, fault, worker, ({ gradient }) => {
-        gradient[fault.choice % gradient.length] = [Number.NaN, Number.POSITIVE_INFINITY][fault.choice % 2];
+      return spoil(injector, fault, worker, ({ gradient, moments, sums }) => {
+        const values = [gradient, sums.subarray(0, 3), moments[0].mean, moments[0].m2][
+          (fault.choice >>> 4) % 4
+        ];
+        values[fault.choice % values.length] = [Number.NaN, Number.POSITIVE_INFINITY][fault.choice % 2];
       });
     case 'result wrong': {
       const healthy = world.workers.filter((own) => own.isHere && own.traffic === world.life?.traffic);
       if (healthy.length < 3) return false;
-      return spoil(injector, fault, worker, ({ gradient }) => {
-        const bits = new Uint32Array(gradient.buffer, gradient.byteOffset, gradient.length);
-        bits[fault.choice % bits.length] ^= 1 << (fault.choice % 23);
-      });
+      // It may be wrong once, or in the same way for some time.
+      const times = fault.choice % 2 === 0 ? 1 : 1 + ((fault.choice >>> 8) % 8);
+      return spoil(injector, fault, worker, ({ gradient }) => flipBit(gradient, fault.choice), times);
     }
+    case 'late result wrong':
+      return spoilLate(injector, fault, worker);
     case 'worker leaves':
       injector.took(fault);
       worker.leave();
@@ -94,15 +105,43 @@ export function strikeWorker(injector: FaultInjector, fault: Fault, durationMs: 
   }
 }
 
-/** The worker's next result is not what its shard gives. */
+function flipBit(gradient: Float32Array, choice: number): void {
+  const bits = new Uint32Array(gradient.buffer, gradient.byteOffset, gradient.length);
+  bits[choice % bits.length] ^= 1 << (choice % 23);
+}
+
+/** The worker becomes so slow that another computes its shard too, and then gives other bits than that one. */
+function spoilLate(injector: FaultInjector, fault: Fault, worker: SimulatedWorker): boolean {
+  const { sickness } = worker;
+  if (injector.world.workers.filter(({ isHere }) => isHere).length < 2) return false;
+  sickness.slowness = 80;
+  sickness.fault = fault;
+  sickness.spoil = ({ gradient }, { step, shard }) => {
+    sickness.spoil = null;
+    sickness.slowness = 1;
+    const { traffic, line } = worker;
+    if (line === null || traffic === null || !traffic.isAnswered(step, shard)) return;
+    injector.hasSpoiled = true;
+    injector.took(fault);
+    traffic.spoils(line);
+    // A bit could be rounded away where the shard is added to others.
+    gradient[fault.choice % gradient.length] += 1_000;
+  };
+  return true;
+}
+
+/** The worker's next results are not what its shards give. */
 function spoil(
   injector: FaultInjector,
   fault: Fault,
   worker: SimulatedWorker,
   spoil: (partial: ShardPartial) => void,
+  times = 1,
 ): boolean {
+  let left = times;
   worker.sickness.spoil = (partial) => {
-    worker.sickness.spoil = null;
+    left -= 1;
+    if (left === 0) worker.sickness.spoil = null;
     injector.hasSpoiled = true;
     injector.took(fault);
     spoil(partial);
@@ -135,7 +174,7 @@ function target(injector: FaultInjector, { phase, choice }: Fault): SimulatedWor
 
 /** What a worker sent comes once more, on the same connection or on another: as it was, or for what nobody can hold. */
 function repeat(injector: FaultInjector, fault: Fault, line: Line): boolean {
-  const { lastPartial } = injector.world;
+  const { lastPartial, lastOrder } = injector.world;
   if (lastPartial === null) return false;
   injector.took(fault);
   injector.world.echo.isOn = true;
@@ -143,13 +182,24 @@ function repeat(injector: FaultInjector, fault: Fault, line: Line): boolean {
   const { message, ...envelope } = lastPartial.body;
   const { round, lo, hi } = message;
   const { shards } = injector.world.job;
+  const own = { ...envelope, incarnation: line.incarnation };
+  const failed = { type: 'failed', shard: null, code: 'WORKER_FAILED', message: 'old', hint: 'none' };
+  const kind = fault.choice % 7;
+  if (kind === 6 && lastOrder !== null) {
+    // What the coordinator said, on a connection that it was not meant for, or that is over.
+    line.ends[0].send({ ...lastOrder, incarnation: (line.incarnation ?? 0) + 1 });
+    return true;
+  }
   const body = [
     { ...envelope, message },
     { ...envelope, message: { ...message, round: Math.max(0, round - 1) } },
     { ...envelope, message: { ...message, lo: lo + shards, hi: hi + shards } },
     { ...envelope, message: { ...message, hi: shards + 1 } },
-  ][fault.choice % 4];
+    { ...own, run: 'another', message },
+    { ...own, message: { ...failed, order: { round: Math.max(0, round - 1), lo, hi } } },
+    { ...own, incarnation: (line.incarnation ?? 0) + 1, message },
+  ][kind];
   injector.world.trace('fault', () => `repeats ${JSON.stringify(body.message)}`);
-  line.ends[1].send(body, [payload]);
+  line.ends[1].send(body, kind === 5 ? [] : [payload]);
   return true;
 }

@@ -3,6 +3,7 @@ import { runDirectory } from './coordinator-life.js';
 import type { Fault } from './faults.js';
 import type { FaultInjector } from './inject.js';
 import { SimulatedProcess } from './process.js';
+import { strikeCoordinator } from './strike-coordinator.js';
 import { strikeWorker } from './strike-worker.js';
 
 /** Gives false if there is nobody to hit: then it waits for another moment. */
@@ -12,19 +13,19 @@ export function strike(injector: FaultInjector, fault: Fault): boolean {
   const durationMs = 100 + (fault.choice % 5_000);
   switch (fault.kind) {
     case 'coordinator killed':
-      if (world.life === null) return false;
-      injector.took(fault);
-      world.crash();
-      return true;
     case 'coordinator told to stop':
-      if (world.life === null) return false;
-      injector.took(fault);
-      world.life.interrupt.abort();
-      return true;
+    case 'coordinator stopped':
+    case 'coordinator superseded':
     case 'second coordinator':
-      if (world.life === null) return false;
-      injector.took(fault);
-      if (world.start()) world.fail(new RangeError('I4: two coordinators have one run folder'));
+    case 'power cut':
+      return strikeCoordinator(injector, fault, durationMs);
+    case 'data late':
+      injector.isDataLate = fault;
+      return true;
+    case 'never ready':
+      world.join().sickness.isNeverReady = fault;
+      // Whoever looks after it has others.
+      world.join();
       return true;
     case 'disk full':
       injector.excuses.add('disk');
@@ -53,9 +54,11 @@ export function strike(injector: FaultInjector, fault: Fault): boolean {
       for (const worker of world.workers) if (worker.process.isAlive) injector.kill(worker, null);
       clock.after(fault.choice % 3 === 0 ? 25_000 : durationMs, () => world.join());
       return true;
-    case 'deadly shard': {
+    case 'deadly shard':
+    case 'failing shard': {
       const key = `${world.committed + (fault.choice % 2)}:${fault.choice % 3}`;
-      injector.deadly.set(key, fault);
+      const shards = fault.kind === 'deadly shard' ? injector.deadly : injector.failing;
+      shards.set(key, fault);
       return true;
     }
     case 'stranger without token':
@@ -69,10 +72,16 @@ export function strike(injector: FaultInjector, fault: Fault): boolean {
 function knock(injector: FaultInjector, fault: Fault): boolean {
   const { world } = injector;
   const process = new SimulatedProcess('stranger', world.clock);
-  const line = world.dial(process, true);
-  if (line === null) return false;
+  const dialled = world.dial(process, true);
+  if (dialled === null) return false;
+  const { line } = dialled;
   injector.strangers.set(line, fault);
   if (fault.kind === 'stranger without token') {
+    const { proof } = world;
+    if (fault.choice % 2 === 0 && proof !== null) {
+      line.ends[1].onMessage(() => line.ends[1].send(proof));
+      return true;
+    }
     const token = 'a token that was guessed';
     authenticate(line.ends[1], { token, clock: process.clock }).catch(() => {});
     return true;
@@ -103,8 +112,9 @@ function damage(injector: FaultInjector, fault: Fault): boolean {
       path,
       bytes.map((byte, i) => (i === at ? byte ^ 4 : byte)),
     );
+  injector.world.saved.damaged(complete.at(-1) ?? '');
   injector.damaged = { fault, at: injector.phases() };
   injector.world.trace('fault', () => `damages ${path} at ${at}`);
-  injector.world.crash();
+  injector.world.succession.crash();
   return true;
 }

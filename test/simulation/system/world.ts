@@ -1,12 +1,10 @@
 import { strict as assert } from 'node:assert';
 import type { RunEvent } from '../../../coordinator/events.js';
-import type { TrainingOutcome } from '../../../coordinator/loop/trainer.js';
-import { LockstepError, messageOf } from '../../../shared/errors.js';
 import type { ShardTask } from '../../../shared/program.js';
 import type { RejectCode } from '../../../shared/protocol/reject.js';
 import { Random } from '../../../shared/random.js';
 import { VirtualClock } from '../virtual-clock.js';
-import { CoordinatorLife } from './coordinator-life.js';
+import type { CoordinatorLife } from './coordinator-life.js';
 import { openDoor } from './door.js';
 import { Echo } from './echo.js';
 import type { Phase } from './faults.js';
@@ -17,17 +15,23 @@ import { Line } from './line.js';
 import { MemoryDisk } from './memory-disk.js';
 import { phaseOf } from './phase.js';
 import type { SimulatedProcess } from './process.js';
+import { ReceiptChain } from './receipt-chain.js';
 import type { Reference } from './reference.js';
+import { SavedProgress } from './saved-progress.js';
 import type { Scenario } from './scenario.js';
-import { isPartial, type SentPartial } from './sent-partial.js';
+import { isOrder, isPartial, type SentPartial } from './sent-partial.js';
 import { SimulatedWorker } from './simulated-worker.js';
+import { Succession } from './succession.js';
 import type { TinyJob } from './tiny-job.js';
+import type { Traffic } from './traffic.js';
 
 export interface WorldOptions {
   readonly scenario: Scenario;
   readonly reference: Reference;
   /** Whether messages travel as bytes. */
   readonly encodes: boolean;
+  /** The receipts of the run in which nothing goes wrong; null for that run itself. */
+  readonly receipts: ReadonlySet<string> | null;
   readonly onTrace: ((line: string) => void) | null;
 }
 
@@ -48,18 +52,21 @@ export class World {
   readonly invariants: Invariants;
   readonly faults: FaultInjector;
   readonly workers: SimulatedWorker[] = [];
-  life: CoordinatorLife | null = null;
+  readonly succession: Succession;
+  readonly saved: SavedProgress;
+  readonly receipts: ReceiptChain;
   /** The last reason for waiting that was told since something went on. */
   reason: string | null = null;
   readonly echo = new Echo();
   lastPartial: { readonly body: SentPartial; readonly payload: Uint8Array } | null = null;
+  /** With what the first worker proved that it holds the token. */
+  proof: object | null = null;
+  /** The last order to compute, in its envelope. */
+  lastOrder: object | null = null;
   isOver = false;
   /** Commits so far, those included that a crash undid. */
   steps = 0;
   readonly #options: WorldOptions;
-  #term = 0;
-  /** Who holds the run folder. */
-  #owner: CoordinatorLife | null = null;
   #failure: Error | null = null;
 
   constructor(options: WorldOptions) {
@@ -71,12 +78,15 @@ export class World {
     this.random = new Random(options.scenario.seed);
     this.invariants = new Invariants(this, options.reference);
     this.faults = new FaultInjector(this);
+    this.succession = new Succession(this);
+    this.saved = new SavedProgress(this);
+    this.receipts = new ReceiptChain(options.receipts);
     this.disk.weather.latencyMs = () => this.scenario.diskMs * (0.5 + this.random.next());
   }
 
   /** Runs until the training has ended as it must. Rejects with what would be wrong. */
   async run(): Promise<void> {
-    this.clock.after(0, () => this.start());
+    this.clock.after(0, () => this.succession.start());
     for (const startMs of this.scenario.workerStartsMs) this.clock.after(startMs, () => this.join());
     while (!this.isOver) {
       assert(this.clock.advance(), 'nothing is left to happen');
@@ -99,24 +109,9 @@ export class World {
     this.#failure ??= error;
   }
 
-  /** Starts a coordinator on the run folder. Gives whether it may have it. */
-  start(): boolean {
-    if (this.#owner?.process.isAlive) {
-      this.trace('coordinator', () => 'a second one is refused: the run folder is held');
-      return false;
-    }
-    this.#term += 1;
-    const life = new CoordinatorLife(this, this.#term);
-    this.life = life;
-    this.#owner = life;
-    this.invariants.progressed();
-    this.trace(life.process.name, () => 'starts');
-    life.process.onDeath(() => this.trace(life.process.name, () => 'is dead'));
-    life.run().then(
-      (outcome) => this.guard(() => this.#ended(life, outcome)),
-      (error) => this.guard(() => this.#failed(life, error)),
-    );
-    return true;
+  /** The coordinator of the run; null while there is none. */
+  get life(): CoordinatorLife | null {
+    return this.succession.life;
   }
 
   guard(work: () => void): void {
@@ -125,21 +120,6 @@ export class World {
     } catch (error) {
       this.fail(error as Error);
     }
-  }
-
-  /** The coordinator is started again some time later. */
-  crash(): void {
-    const { life } = this;
-    life?.process.kill();
-    this.#restart();
-  }
-
-  #restart(): void {
-    this.#owner = null;
-    this.life = null;
-    this.clock.after(this.scenario.restartMs, () => {
-      if (!this.isOver && this.life === null) this.start();
-    });
   }
 
   join(): SimulatedWorker {
@@ -151,7 +131,7 @@ export class World {
   }
 
   /** Opens a line to the coordinator, or null if nobody listens. */
-  dial(process: SimulatedProcess, encodes = this.encodes): Line | null {
+  dial(process: SimulatedProcess, encodes = this.encodes): { line: Line; traffic: Traffic } | null {
     const { life } = this;
     if (life?.conductor == null || !life.process.isAlive || life.stage === 'ended') return null;
     const line = new Line({
@@ -162,12 +142,15 @@ export class World {
       encodes,
       onFrame: (at, from, body, payload, moment) => {
         this.guard(() => life.traffic.frame(at, from, body, moment));
+        if (moment === 'sent' && from === 1 && at.incarnation === null) this.proof ??= body as object;
+        if (moment === 'sent' && from === 0 && isOrder(body)) this.lastOrder = body;
         if (moment === 'sent' && from === 1 && isPartial(body)) {
           this.lastPartial = { body, payload: payload() };
           this.echo.record(this.lastPartial);
         }
         if (moment === 'arrived' && from === 0) this.echo.answer(at, body);
       },
+      onSpoilt: () => this.fail(new InvariantBroken('I1', 'a frame was changed after it was sent')),
       onEnd: (at, end) => {
         if (end === 0) life.traffic.lost(at);
       },
@@ -175,7 +158,7 @@ export class World {
     this.clock.after(this.latencyMs(), () => {
       life.process.enter(() => openDoor(this, life, line, life.admitted++));
     });
-    return line;
+    return { line, traffic: life.traffic };
   }
 
   latencyMs(): number {
@@ -188,9 +171,9 @@ export class World {
     return least + spread * this.random.next();
   }
 
-  admitted(line: Line, worker: number): void {
+  admitted(life: CoordinatorLife, line: Line, worker: number): void {
     line.incarnation = worker;
-    this.life?.traffic.hears(line);
+    life.traffic.members.add(line);
     this.trace('coordinator', () => `lets ${line.options.names[1]} in as worker ${worker}`);
     this.faults.admitted(line);
   }
@@ -200,9 +183,10 @@ export class World {
     this.faults.turnedAway(line);
   }
 
-  foundCheckpoint(path: string, passedOver: number): void {
-    this.trace('coordinator', () => `resumes from ${path}, ${passedOver} passed over`);
+  foundCheckpoint(life: CoordinatorLife, path: string | null, step: number, passedOver: number): void {
+    if (path !== null) this.trace(life.process.name, () => `resumes from ${path}, ${passedOver} passed over`);
     if (passedOver > 0) this.faults.passedOver();
+    if (life === this.life) this.guard(() => this.saved.foundBy(life, path, step));
   }
 
   replace(afterMs: number): void {
@@ -211,52 +195,63 @@ export class World {
     });
   }
 
-  beginShard(worker: SimulatedWorker, kind: string, { step, shard }: ShardTask): void {
+  /** Gives whether the worker fails at it. */
+  beginShard(worker: SimulatedWorker, kind: string, { step, shard }: ShardTask): boolean {
     this.trace(worker.process.name, () => `computes shard ${shard} of ${kind} step ${step}`);
     this.guard(() => worker.traffic?.computes());
-    this.faults.shardBegins(worker, kind, step, shard);
+    return this.faults.shardBegins(worker, kind, step, shard);
   }
 
   heard(life: CoordinatorLife, event: RunEvent): void {
+    if (event.type === 'step') this.guard(() => this.invariants.stepped(life, event.step));
+    // Of one whose folder was taken over only the bits count.
+    if (life === this.life) this.guard(() => this.#hear(life, event));
+  }
+
+  #hear(life: CoordinatorLife, event: RunEvent): void {
+    const tell = (text: string): void => this.trace(life.process.name, () => text);
     switch (event.type) {
       case 'step':
         this.steps += 1;
+        this.invariants.committed();
         this.#progress();
-        this.guard(() => {
-          this.invariants.stepped(life, event.step);
-        });
-        return this.trace(life.process.name, () => `committed step ${event.step}, loss ${event.logs.loss}`);
+        this.saved.stepped(life, event.step);
+        return tell(`committed step ${event.step}, loss ${event.logs.loss}`);
       case 'epoch-end':
         this.#progress();
-        return this.guard(() => this.invariants.epochEnded(life, event.epoch));
+        return this.invariants.epochEnded(life, event.epoch);
       case 'warning':
         this.faults.warned(event.message);
-        return this.trace(life.process.name, () => event.message);
+        return tell(event.message);
       case 'waiting':
         this.reason = event.reason;
-        return this.trace(life.process.name, () => event.reason);
-      case 'test-batch':
+        return tell(event.reason);
+      case 'saving':
+        return this.saved.saving(event.step);
       case 'checkpoint':
-      case 'worker-joined':
+        this.#progress();
+        tell(JSON.stringify(event));
+        return this.saved.written(event.path);
       case 'worker-lost':
         this.#progress();
-        return this.trace(life.process.name, () => JSON.stringify(event));
+        tell(JSON.stringify(event));
+        if (event.reason.startsWith('silent for')) life.traffic.members.lostForSilence(event.worker);
+        return;
+      case 'test-batch':
+      case 'worker-joined':
+        this.#progress();
+        return tell(JSON.stringify(event));
       // Of the end it is told elsewhere; this event holds the time that really passed.
       case 'end':
         return;
       default:
-        return this.trace(life.process.name, () => JSON.stringify(event));
+        return tell(JSON.stringify(event));
     }
   }
 
   #progress(): void {
     this.reason = null;
     this.invariants.progressed();
-  }
-
-  /** Of the coordinator that holds the run folder. */
-  get ownerTerm(): number | null {
-    return this.#owner?.term ?? null;
   }
 
   get isWriting(): boolean {
@@ -270,30 +265,5 @@ export class World {
   /** What the run is at. */
   get phase(): Phase {
     return phaseOf(this);
-  }
-
-  #ended(life: CoordinatorLife, outcome: TrainingOutcome): void {
-    if (!life.process.isAlive) return;
-    const { cause, position } = outcome;
-    this.trace(life.process.name, () => `ended: ${cause} after ${position.step} steps`);
-    life.process.kill();
-    if (cause === 'signal') {
-      if (!life.interrupt.signal.aborted)
-        throw new InvariantBroken('I3', 'stopped by a signal that nobody sent');
-      return this.#restart();
-    }
-    this.invariants.ended(life, position);
-    this.isOver = true;
-  }
-
-  /** The run could not go on: that must be for a fault that explains it. It is started again. */
-  #failed(life: CoordinatorLife, error: unknown): void {
-    if (!life.process.isAlive) return;
-    this.trace(life.process.name, () => `failed: ${messageOf(error)}`);
-    if (!(error instanceof LockstepError)) throw error;
-    if (!this.faults.explain(error))
-      throw new InvariantBroken('I5', `it stopped for no fault: ${error.message}`);
-    life.process.kill();
-    this.#restart();
   }
 }
