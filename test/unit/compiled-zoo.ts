@@ -139,7 +139,13 @@ export const zoo: Readonly<Record<string, ZooModel>> = {
   'convolutions of volumes': {
     build: () =>
       chain(
-        layers.conv3d({ inputShape: [5, 6, 4, 2], filters: 3, kernelSize: 2, padding: 'same' }),
+        layers.conv3d({
+          inputShape: [5, 6, 4, 2],
+          filters: 3,
+          kernelSize: 2,
+          padding: 'same',
+          useBias: false,
+        }),
         layers.batchNormalization(),
         layers.reLU(),
         layers.maxPooling3d({ poolSize: 2 }),
