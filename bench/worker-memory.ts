@@ -30,6 +30,8 @@ const batchSize = Number(values.batch);
 
 async function peakOfWorker(): Promise<number> {
   let pid = 0;
+  // Workers would inherit the loader that this program is run with.
+  process.execArgv = [];
   const cluster = await Cluster.local({
     backend: values.backend as 'onnx' | 'tensorflow' | 'wasm',
     workers: 1,

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ShardPartial } from '../../shared/partial.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import { createCompiledProgram } from '../../worker/compute/compiled/compiled-program.js';
+import { OnnxSession } from '../../worker/compute/compiled/onnx/runtime.js';
 import { createEagerProgram } from '../../worker/compute/eager-program.js';
 import { type ZooModel, zoo } from './compiled-zoo.js';
 import { largestDifference, randomizeWeights, runBatch, specOf } from './eager-fixture.js';
@@ -68,4 +69,19 @@ describe('the compiled program', () => {
       compiled.dispose();
     });
   }
+
+  it('has one session for class numbers that are a vector and that are a column', async () => {
+    const entry = zoo['an embedding with a 1-D convolution'];
+    const model = entry.build();
+    const { program } = await createCompiledProgram(specOfZoo(model, entry), new Map(), 1);
+    program.setWeights(randomizeWeights(model, 3));
+    const [labels] = entry.batch.y;
+    const column = { ...entry.batch, y: [{ ...labels, shape: [...labels.shape, 1] }] };
+    const expected = await runBatch(program, 'train', entry.batch, 1);
+    const create = vi.spyOn(OnnxSession, 'create');
+    expect(await runBatch(program, 'train', column, 1)).toEqual(expected);
+    expect(create).not.toHaveBeenCalled();
+    create.mockRestore();
+    program.dispose();
+  });
 });

@@ -180,7 +180,9 @@ class CompiledProgram implements ShardProgram {
 
   #compiled(kind: Kind, task: ShardTask): Promise<CompiledShard> {
     const { x, y, sampleWeights } = task.data;
-    const shapes = [x, y, sampleWeights].map(shapesOf);
+    // Class numbers come as [rows] or [rows, 1], and reach the graph alike; only functions of the job see which.
+    const labels = this.#step.functions.size > 0 ? y : y.map(withoutNarrowAxis);
+    const shapes = [x, labels, sampleWeights].map(shapesOf);
     const key = JSON.stringify([kind, this.#step.regularizes(task), ...shapes]);
     return this.#shards.get(key, async () => {
       const traced = traceShard(this.#step, task, kind === 'train');
@@ -206,6 +208,13 @@ class CompiledProgram implements ShardProgram {
 
 const shapesOf = (tensors: readonly (HostTensor | null)[]): string =>
   JSON.stringify(tensors.map((tensor) => tensor?.shape ?? null));
+
+function withoutNarrowAxis(tensor: HostTensor): HostTensor {
+  const { shape } = tensor;
+  return shape.length > 1 && shape[shape.length - 1] === 1
+    ? { ...tensor, shape: shape.slice(0, -1) }
+    : tensor;
+}
 
 async function explaining<T>(compute: () => Promise<T>): Promise<T> {
   try {
