@@ -5,7 +5,8 @@
  * - `mlp`: the same of the MLP at batch 512
  * - `mlp-alone`: the MLP at batch 128 in one process each
  *
- * SGD and one thread per process on both sides. They take turns: one run of the peer's script, which prints the mean of
+ * SGD and one thread per process on both sides. The peer computes on one batch that it holds; ours fetches and sends one
+ * per step, images as bytes. They take turns: one run of the peer's script, which prints the mean of
  * 30 steps, and 30 steps of ours; the workers wait meanwhile. Run `npm run build` first. The peer's script is named by
  * --peer or LOCKSTEP_PEER, a Python that has PyTorch by LOCKSTEP_PYTHON.
  */
@@ -46,10 +47,12 @@ async function distributed(model: 'cnn' | 'mlp', batchSize: number): Promise<Ste
   const built = model === 'cnn' ? mnistCnn() : mnistMlp();
   built.compile({ optimizer: 'sgd', loss: 'sparseCategoricalCrossentropy' });
   const { x, y } = mnistShard((steps + 1) * batchSize).data;
+  // As MNIST is stored; 0 and 1 alone, so that the model, which does not scale them, stays finite.
+  const images = { ...x[0], dtype: 'uint8' as const, data: Uint8Array.from(x[0].data, Math.round) };
   const loss = losses.sparseCategoricalCrossentropy({ fromLogits: true });
   const options = { batchSize, shards: 2, steps, loss };
   return {
-    step: () => timedSteps(cluster, built, { x: x[0], y: y[0] }, options),
+    step: () => timedSteps(cluster, built, { x: images, y: y[0] }, options),
     close: () => cluster.close(),
   };
 }
