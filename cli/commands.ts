@@ -80,6 +80,7 @@ export interface StatusOptions extends OutputOptions {
 }
 
 export interface DoctorOptions extends OutputOptions {
+  readonly data?: string;
   readonly threads: number;
 }
 
@@ -92,7 +93,8 @@ export interface Handlers {
   verify(job: string, options: VerifyOptions): Promise<number>;
   chaos(job: string, options: ChaosOptions): Promise<number>;
   diffRuns(a: string, b: string): Promise<number>;
-  doctor(options: DoctorOptions): Promise<number>;
+  /** @param job null tries the backends on a net of its own */
+  doctor(job: string | null, options: DoctorOptions): Promise<number>;
   status(target: string, options: StatusOptions): Promise<number>;
 }
 
@@ -243,9 +245,16 @@ export function createProgram(
     .action(async (a: string, b: string) => onExit(await handlers.diffRuns(a, b)));
 
   common(program.command('doctor').summary('say which backends work here, and how fast'))
-    .description('Say which backends work here, how fast they are, and how to get a faster one.')
+    .description(
+      'Say which backends work here, how fast they are, and how to get a faster one. With a job: whether its step ' +
+        'compiles, which kernel or layer stops it, what compiling costs, and how long a shard takes on each backend.',
+    )
+    .argument('[job]', 'file whose default export is defineJob({ … })')
+    .option('--data <dir>', 'folder of the data, for jobs that ask for one')
     .option('--threads <n>', 'compute threads', integerOf('--threads', 1, 1024), 1)
-    .action(async (options: DoctorOptions) => onExit(await handlers.doctor(options)));
+    .action(async (job: string | undefined, options: DoctorOptions) =>
+      onExit(await handlers.doctor(job ?? null, options)),
+    );
 
   return program;
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { BackendName } from '../shared/backends.js';
-import { fingerprintSchema } from '../shared/fingerprint.js';
+import { type Fingerprint, fingerprintSchema } from '../shared/fingerprint.js';
 import { providerOf } from '../worker/compute/compiled/onnx/runtime-package.js';
 import { milliseconds, table } from './format.js';
 
@@ -59,12 +59,16 @@ export function reportLines(probes: Probes): string[] {
 }
 
 /** What `auto` takes of the backends that work; TensorFlow comes first only where it found a GPU. */
-function autoTakes(probes: Probes): Probes[number] | undefined {
+export function autoTakes<T extends Pick<Probes[number], 'backend'> & { readonly probe: Tried }>(
+  probes: readonly T[],
+): T | undefined {
   const working = probes.filter(({ probe }) => probe.works);
   const onGpu = working.find(({ probe }) => probe.works && probe.fingerprint.device !== null);
   const compiled = working.find(({ backend }) => providerOf(backend) !== null);
   return onGpu ?? compiled ?? working[0];
 }
+
+type Tried = { readonly works: true; readonly fingerprint: Fingerprint } | { readonly works: false };
 
 /** What to do for a faster backend, one action per line; empty if there is nothing to gain. */
 export function advice(probes: Probes, machine: Machine): string[] {

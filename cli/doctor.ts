@@ -1,13 +1,12 @@
-import { fork } from 'node:child_process';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { type BackendName, backendNames } from '../shared/backends.js';
-import { backendEnvironment } from '../worker/backend/environment.js';
 import { hasGpu, hasNvidiaGpu } from '../worker/backend/gpu.js';
 import { advice, type Machine, type Probe, probeSchema, reportLines } from './doctor-report.js';
+import { runProbe } from './probe-process.js';
 
-/** Three backends in turn stay under a minute. */
+/** Backends in turn, and most have an answer in a few seconds. */
 const probeDeadlineMs = 19_000;
 
 export interface DoctorOptions {
@@ -39,7 +38,7 @@ export async function runDoctor({ write, threads }: DoctorOptions): Promise<0 | 
 }
 
 /** A GPU's providers are tried where there are signs of one: no driver is loaded in vain. */
-function candidatesOf({ hasNvidiaGpu: hasNvidia }: Machine): BackendName[] {
+export function candidatesOf({ hasNvidiaGpu: hasNvidia }: Pick<Machine, 'hasNvidiaGpu'>): BackendName[] {
   const absent = new Set([...(hasNvidia ? [] : ['onnx:cuda']), ...(hasGpu() ? [] : ['onnx:webgpu'])]);
   return backendNames.filter((name) => !absent.has(name));
 }
@@ -57,45 +56,6 @@ function describeMachine(): Machine {
 function probe(backend: BackendName, threads: number): Promise<Probe> {
   const extension = extname(fileURLToPath(import.meta.url));
   const program = fileURLToPath(new URL(`./doctor-probe${extension}`, import.meta.url));
-  const child = fork(program, [backend, String(threads)], {
-    env: { ...process.env, ...backendEnvironment(threads) },
-    execArgv: extension === '.ts' ? ['--import', 'tsx'] : [],
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-  });
-  return new Promise((resolve) => {
-    let lastWords = '';
-    let answer: Probe | null = null;
-    let late = false;
-    const deadline = setTimeout(() => {
-      late = true;
-      child.kill('SIGKILL');
-    }, probeDeadlineMs);
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      lastWords = (lastWords + text).slice(-4_000);
-    });
-    child.on('message', (message) => {
-      answer = probeSchema.parse(message);
-    });
-    child.on('error', (error) => {
-      lastWords += `\n${error.message}`;
-    });
-    child.on('close', (code, signal) => {
-      clearTimeout(deadline);
-      const ending = late
-        ? `no result after ${probeDeadlineMs / 1_000} s`
-        : `it ended with ${signal ?? code}`;
-      resolve(answer ?? { works: false, reason: describeEnd(ending, lastWords), hint: crashHint(backend) });
-    });
-  });
-}
-
-/** How the process ended, with the line of its last words that names the error. */
-function describeEnd(ending: string, lastWords: string): string {
-  const lines = lastWords.split('\n').map((line) => line.trim());
-  const error = lines.find((line) => /^(?:\w*Error\b|.*\bfatal\b|.*: F )/i.test(line));
-  return error === undefined ? ending : `${ending}: ${error.slice(0, 300)}`;
-}
-
-function crashHint(backend: BackendName): string {
-  return `Choose another with --backend, or reinstall what brings it: npm ci (${backend} crashed or hung).`;
+  const args = [backend, String(threads)];
+  return runProbe({ program, args, backend, threads, deadlineMs: probeDeadlineMs, schema: probeSchema });
 }

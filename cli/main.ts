@@ -18,8 +18,11 @@ const handlers: Handlers = {
   chaos: async (job, options) => (await import('./chaos.js')).chaos(job, options),
   diffRuns: async (a, b) =>
     (await import('./diff-runs.js')).diffRuns(a, b, (line) => process.stdout.write(`${line}\n`)),
-  doctor: async ({ threads }) =>
-    (await import('./doctor.js')).runDoctor({ threads, write: (line) => process.stdout.write(`${line}\n`) }),
+  doctor: async (job, { threads, data }) => {
+    const write = (line: string): void => void process.stdout.write(`${line}\n`);
+    if (job === null) return (await import('./doctor.js')).runDoctor({ threads, write });
+    return (await import('./doctor-job.js')).runJobDoctor(job, { threads, data, write });
+  },
 };
 
 const exitCode = await runCommand(process.argv.slice(2), {

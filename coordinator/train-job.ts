@@ -155,7 +155,8 @@ export async function evaluateJob(
   }
 }
 
-async function dataOf(job: Job, context: JobContext): Promise<JobData> {
+/** The job's data, split as it asks. */
+export async function dataOf(job: Job, context: JobContext): Promise<JobData> {
   const data = await job.data(context);
   if (job.validationSplit === undefined || data.validation !== undefined) return data;
   return splitValidation(data.train, job.validationSplit);
@@ -165,7 +166,7 @@ async function dataOf(job: Job, context: JobContext): Promise<JobData> {
  * Builds the job's model with `Math.random` seeded, so that initial weights follow from the run's seed. The
  * builder may be asynchronous: at this point nothing else of the run draws random numbers.
  */
-async function buildSeeded(job: Job, context: JobContext): Promise<tf.LayersModel> {
+export async function buildSeeded(job: Job, context: JobContext): Promise<tf.LayersModel> {
   const original = Math.random;
   Math.random = new Random(deriveSeed(context.seed, 'weights')).next;
   try {

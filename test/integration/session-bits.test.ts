@@ -24,8 +24,8 @@ describe('the sessions of compiled steps', () => {
   });
 
   it('are let go of with their program', async () => {
-    const { mebibytes } = await child(1, 40);
-    // One session holds more than 10 MiB, so that 30 that stayed would be seen.
-    expect(mebibytes[39] - mebibytes[9]).toBeLessThan(100);
+    const { mebibytes } = await child(1, 24);
+    // One session holds more than 10 MiB, so that 18 that stayed would be seen.
+    expect(mebibytes[23] - mebibytes[5]).toBeLessThan(100);
   });
 });
