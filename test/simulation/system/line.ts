@@ -40,6 +40,8 @@ export interface LineOptions {
   ) => void;
   /** A frame has other bytes than it had when it was sent, though nobody has damaged them. */
   readonly onSpoilt: () => void;
+  /** Whether a frame is of this connection, and not repeated from another. */
+  readonly isOwn: (line: Line, body: object) => boolean;
   /** An end is given up by its owner, or finds that the line is gone. */
   readonly onEnd: (line: Line, end: 0 | 1) => void;
 }
@@ -135,7 +137,7 @@ export class LineEnd implements Connection {
     return this.#phase === 'open' && !this.#line.isBroken;
   }
 
-  /** When something from the other end came last, be it that the process here was stopped and could not see it. */
+  /** When something that the other end said itself came last, be it that the process here was stopped and could not see it. */
   get reachedMs(): number {
     return this.#reachedMs;
   }
@@ -196,7 +198,8 @@ export class LineEnd implements Connection {
     clock.after(arrivalMs - clock.nowMs(), () => {
       if (this.#line.isBroken || direction.isDropping) return;
       const other = this.#line.ends[1 - this.#side];
-      other.#reachedMs = arrivalMs;
+      if (parcel.kind === 'frame' && this.#line.options.isOwn(this.#line, parcel.body))
+        other.#reachedMs = arrivalMs;
       const arrived = unlent(parcel);
       processes[1 - this.#side].enter(() => {
         if (arrived.kind === 'close') this.finish(arrived.info);

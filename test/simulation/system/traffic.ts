@@ -94,10 +94,10 @@ export class Traffic {
   }
 
   frame(line: Line, from: 0 | 1, body: unknown, moment: 'sent' | 'arrived'): void {
-    const { message, run, term, incarnation } = body as Envelope;
+    const { message } = body as Envelope;
     if (message === undefined) return;
     // What is not of this connection has no effect; that it has none is seen in everything else.
-    if (run !== this.#options.run || term !== this.#options.term || incarnation !== line.incarnation) {
+    if (!this.isOwn(line, body)) {
       if (from === 1 && moment === 'arrived' && line.ends[0].isOpen) this.#reject(line, 1);
       return;
     }
@@ -114,6 +114,12 @@ export class Traffic {
       if (moment === 'arrived') this.#answer(line, message);
       else if (this.#wrong.get(line) === null) this.#wrong.set(line, `${message.round}:${message.lo}`);
     }
+  }
+
+  /** Whether a message is of this run, term and connection. */
+  isOwn(line: Line, body: unknown): boolean {
+    const { run, term, incarnation } = body as Envelope;
+    return run === this.#options.run && term === this.#options.term && incarnation === line.incarnation;
   }
 
   #reject(line: Line, count: 1 | -1): void {

@@ -151,6 +151,7 @@ export class World {
         if (moment === 'arrived' && from === 0) this.echo.answer(at, body);
       },
       onSpoilt: () => this.fail(new InvariantBroken('I1', 'a frame was changed after it was sent')),
+      isOwn: (at, body) => life.traffic.isOwn(at, body),
       onEnd: (at, end) => {
         if (end === 0) life.traffic.lost(at);
       },
