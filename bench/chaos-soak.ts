@@ -1,5 +1,5 @@
 /**
- * The long proof: `npm run soak [-- --runs 200] [--minutes 60] [--seed 1] [--workers 2]`.
+ * The long proof: `npm run soak [-- --runs 200] [--minutes 60] [--seed 1] [--workers 3]`.
  * Random faults on real processes, `runs` of them over two jobs (a CNN with BatchNorm, dropout and Adam on arrays,
  * and the same on a stream), then `minutes` of simulation; 0 leaves one out. It ends with 1 at the first hash that
  * differs, and prints the machine, the seeds and the command that repeats the run.
@@ -16,7 +16,7 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '200' },
     minutes: { type: 'string', default: '60' },
     seed: { type: 'string', default: '1' },
-    workers: { type: 'string', default: '2' },
+    workers: { type: 'string', default: '3' },
   },
 });
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
