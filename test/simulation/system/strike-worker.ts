@@ -140,6 +140,9 @@ function spoil(
 ): boolean {
   let left = times;
   worker.sickness.spoil = (partial) => {
+    // The coordinator may have been started again meanwhile, and the others may not be there yet.
+    const ready = worker.traffic?.members.ready.length ?? 0;
+    if (fault.kind === 'result wrong' && ready < 3) return;
     left -= 1;
     if (left === 0) worker.sickness.spoil = null;
     injector.hasSpoiled = true;
