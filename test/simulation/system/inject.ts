@@ -25,8 +25,9 @@ export class FaultInjector {
   isDataLate: Fault | null = null;
   /** A batch that is late now. */
   #late: Fault | null = null;
-  /** How often a shard could not be computed. */
+  /** How often a shard could not be computed, and when that began last. */
   #failures = 0;
+  #failedMs = 0;
   /** Whether faults were there that can end a run, by the code that it ends with. */
   readonly excuses = new Set<string>();
   readonly strangers = new Map<Line, Fault>();
@@ -64,7 +65,10 @@ export class FaultInjector {
     if (code === 'WORKER_FAILED') {
       this.deadly.clear();
       this.failing.clear();
-      return life !== null && (this.#failures > 0 || life.traffic.mostLosses >= limits.lossesPerShard);
+      if (message.startsWith('shard ')) return (life?.traffic.mostLosses ?? 0) >= limits.lossesPerShard;
+      // One worker that fails ends no run, unless nobody else was ready for as long as the run waits.
+      if (message.startsWith('workers ')) return this.#failures > 1;
+      return this.#failures > 0 && this.world.clock.nowMs() - this.#failedMs >= limits.withoutWorkersMs;
     }
     if (code === 'CHECKPOINT_UNWRITABLE') {
       this.world.disk.weather.isFull = false;
@@ -120,6 +124,7 @@ export class FaultInjector {
     if (failing !== undefined) {
       worker.sickness.fails = null;
       this.#failures += 1;
+      this.#failedMs = this.world.clock.nowMs();
       this.took(failing);
       return true;
     }
