@@ -12,6 +12,8 @@ import { encodeFrame, FrameDecoder } from '../../shared/protocol/frame.js';
 import { encodePartial } from '../../shared/protocol/partial-payload.js';
 import { coordinatorSession, workerSession } from '../../shared/protocol/session.js';
 import { encodeShardData } from '../../shared/protocol/tensor-payload.js';
+import { toCoordinator } from '../../shared/protocol/to-coordinator.js';
+import { toWorker } from '../../shared/protocol/to-worker.js';
 import { deriveSeed, Random } from '../../shared/random.js';
 import { bytesOf } from '../../shared/tensors.js';
 import { peerLimits } from '../../shared/transport/connection.js';
@@ -85,7 +87,7 @@ const ready = {
     ...{ backend: 'cpu', program: 'eager', lockstep: '0', tfjs: '0', kernels: '0', libtensorflow: null },
     ...{ node: '0', arch: 'x', cpuModel: null, instructionSet: null, device: null, threads: 1, flags: null },
   },
-  ...{ threads: 1, pid: 1, host: 'fuzz', canary: null },
+  ...{ threads: 1, pid: 1, host: 'fuzz', canary: null, fallback: null },
 };
 
 const column = { dtype: 'float32' as const, shape: [8, 1], data: new Float32Array(8) };
@@ -269,6 +271,11 @@ function fuzzCodec(random: Random): void {
     }
   }
 }
+
+it('the messages that are damaged are good ones at first', () => {
+  for (const { message } of toCoordinatorCorpus) toCoordinator.parse(message);
+  for (const { message } of toWorkerCorpus) toWorker.parse(message);
+});
 
 describe(`of ${messages.toLocaleString('en')} messages, cut, flipped, mutated, replayed and out of order`, () => {
   it('none crashes the codec', () => fuzz('codec', 0.7, fuzzCodec), timeoutMs);
