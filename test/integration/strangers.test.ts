@@ -185,7 +185,9 @@ async function rogue(): Promise<RawPeer> {
   const host = `elsewhere-${randomUUID()}`;
   const peer = await RawPeer.authenticated(coordinator.url, token);
   const computer = new ShardComputer((answer) => {
-    if (answer.type === 'ready') peer.say({ ...answer, threads: 1, pid: process.pid, host });
+    if (answer.type !== 'ready') return;
+    const { model: _, ...ready } = answer;
+    peer.say({ ...ready, threads: 1, pid: process.pid, host });
   });
   peer.onHeard = (message) => {
     if (message.type === 'setup')
