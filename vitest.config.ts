@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const project = (name: string, include: string[], extra: Record<string, unknown> = {}) => ({
@@ -8,8 +7,6 @@ const project = (name: string, include: string[], extra: Record<string, unknown>
 export default defineConfig({
   test: {
     passWithNoTests: false,
-    // Vitest leaves one processor free, which on two would leave one idle.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
     // TensorFlow.js advertises its native build in every process that uses another one.
     onConsoleLog: (log) => !log.includes('Hi, looks like you are running TensorFlow.js'),
     reporters: process.env.CI
