@@ -230,4 +230,24 @@ export const plantedBugs: readonly PlantedBug[] = [
     find: 'if (!mayTry && (failures.length > 1 || !othersMayCome))',
     replace: 'if (true)',
   },
+  {
+    name: 'what an excluded worker has computed stays in the sum',
+    file: 'coordinator/core/answer.ts',
+    find: '({ accepted }) => accepted !== null && workers.includes(accepted),',
+    replace: '() => false,',
+    firstSeed: 13,
+  },
+  {
+    name: 'a worker confirms its own answer',
+    file: 'coordinator/core/deal.ts',
+    find: '!hasAnswered(unit, one) &&',
+    replace: '',
+  },
+  {
+    name: 'a worker may prepare for ever',
+    file: 'coordinator/core/watch.ts',
+    find: 'return preparingMs < limits.prepareMs',
+    replace: 'return preparingMs >= 0',
+    firstSeed: 42,
+  },
 ];

@@ -86,6 +86,7 @@ export class FaultInjector {
     if (message.includes('gave NaN or Inf') && message.includes('no other worker can check it'))
       this.#isUnchecked = true;
     if (message.includes('gave different bits')) this.world.life?.traffic.noticed();
+    if (message.includes('was to be computed twice')) this.world.life?.traffic.unconfirmed();
   }
 
   /** How much later than usual the next batch comes. */

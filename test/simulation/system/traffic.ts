@@ -28,6 +28,8 @@ export interface ShardRecord {
   /** Lines on which it is outstanding, with the time of the order. */
   readonly holders: Map<Line, number>;
   isAnswered: boolean;
+  /** Lines on which an answer for it has come, in their order. */
+  answeredOn: readonly Line[];
   /** How often it was outstanding on a line that was lost. */
   losses: number;
   /** Since when nobody has it, if it was ordered before. */
@@ -44,8 +46,10 @@ export interface TrafficOptions {
   readonly shards: number;
   /** A holder that takes longer may be doubled. */
   readonly patienceMs: number;
-  /** Whether every shard is computed twice. */
+  /** Whether shards are computed twice. */
   readonly audits: boolean;
+  /** Of the present shards of a step those that two workers must agree on. */
+  readonly audited: (step: number, present: number) => readonly number[];
   /** Whether a shard may be computed again although an answer for it has come. */
   readonly mayDoubt: () => boolean;
 }
@@ -73,6 +77,10 @@ export class Traffic {
   #round = 0;
   #step: number | null = null;
   #isUnnoticed = false;
+  /** Whether a worker was sent away for wrong numbers in this round: then some of it is computed anew. */
+  #isPurged = false;
+  /** Whether it was told that nobody can confirm what is to be computed twice. */
+  #isUnconfirmed = false;
   #computed = 0;
   #ordered = 0;
 
@@ -106,6 +114,8 @@ export class Traffic {
     else this.members.arrived(line, from, type);
     if (from === 0 && type === 'rejected' && moment === 'sent' && staleCodes.has(message.code ?? ''))
       this.#reject(line, -1);
+    if (from === 0 && type === 'rejected' && moment === 'sent' && message.code === 'wrong_result')
+      this.#purge(line);
     if (from === 0 && type === 'compute' && moment === 'sent') this.#order(line, message);
     if (from === 1 && moment === 'arrived' && type === 'goodbye') this.lost(line);
     if (from === 1 && moment === 'arrived' && type === 'failed') this.#fail(line, message);
@@ -148,6 +158,37 @@ export class Traffic {
     this.#isUnnoticed = false;
   }
 
+  /** The coordinator has told that nobody can confirm what is to be computed twice; it tells so once. */
+  unconfirmed(): void {
+    this.#isUnconfirmed = true;
+  }
+
+  /** The sum of the present round is about to be applied: it must be of workers that are sound, and agree. */
+  committing(): void {
+    const present = [...this.#shards.values()].filter(({ round }) => round === this.#round);
+    const audited = this.#isUnconfirmed ? [] : this.#options.audited(this.#step ?? 0, present.length);
+    for (const { shard, answeredOn } of present) {
+      const wanted = audited.includes(shard) ? 2 : 1;
+      if (answeredOn.length < wanted)
+        throw new InvariantBroken(
+          'I1',
+          `shard ${this.#round}:${shard} is committed with ${answeredOn.length} sound answers of ${wanted}`,
+        );
+    }
+  }
+
+  /**
+   * A worker is sent away for wrong numbers: nothing that it sent in this round may stay in the sum. What came first
+   * and was confirmed is in it; so is what nobody confirms.
+   */
+  #purge(line: Line): void {
+    this.#isPurged = true;
+    for (const record of this.#shards.values()) {
+      if (record.answeredOn[0] === line)
+        record.answeredOn = record.answeredOn.filter((other) => other !== line);
+    }
+  }
+
   /** Whether somebody's answer for a shard of a training step has come. */
   isAnswered(step: number, shard: number): boolean {
     return this.#trained.has(`${step}:${shard}`);
@@ -188,10 +229,15 @@ export class Traffic {
         shard,
         holders: new Map<Line, number>(),
         isAnswered: false,
+        answeredOn: [],
         losses: 0,
         freeSinceMs,
       };
       this.#shards.set(key, record);
+      if (record.holders.has(line))
+        throw new InvariantBroken('I3', `shard ${key} is ordered twice of one worker`);
+      if (!this.#isPurged && record.answeredOn.includes(line))
+        throw new InvariantBroken('I1', `shard ${key} is to be confirmed by who has answered it`);
       this.#justify(key, record);
       record.holders.set(line, this.#options.nowMs());
       this.#ordered += 1;
@@ -201,6 +247,7 @@ export class Traffic {
   #begin(round: number, step: number | null): void {
     this.#round = round;
     this.#step = step;
+    this.#isPurged = false;
     for (const [key, { holders }] of this.#shards) if (holders.size === 0) this.#shards.delete(key);
     this.#dealing.begins(round);
   }
@@ -235,6 +282,7 @@ export class Traffic {
       // It is compared with the answer that came before.
       if (isWrong && record.isAnswered) this.#isUnnoticed = true;
       record.isAnswered = true;
+      record.answeredOn = [...record.answeredOn, line];
       if (round === this.#round && this.#step !== null) this.#trained.add(`${this.#step}:${shard}`);
     }
   }
