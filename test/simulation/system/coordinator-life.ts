@@ -93,7 +93,8 @@ export class CoordinatorLife {
         if (!this.process.isAlive) return;
         this.stage = 'committing';
         world.invariants.committing(this, sum);
-        this.traffic.committing();
+        // Of one whose folder was taken over only the bits count.
+        if (world.life === this) this.traffic.committing();
       },
     );
   }

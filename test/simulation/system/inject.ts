@@ -83,8 +83,10 @@ export class FaultInjector {
 
   /** The coordinator has said that something is not as it should be. */
   warned(message: string): void {
-    if (message.includes('gave NaN or Inf') && message.includes('no other worker can check it'))
+    if (message.includes('gave NaN or Inf') && message.includes('no other worker can check it')) {
       this.#isUnchecked = true;
+      this.world.life?.traffic.unconfirmed();
+    }
     if (message.includes('gave different bits')) this.world.life?.traffic.noticed();
     if (message.includes('was to be computed twice')) this.world.life?.traffic.unconfirmed();
   }
