@@ -54,6 +54,7 @@ export class WebSocketConnection implements Connection {
   #limits: ConnectionLimits;
   #memory: MemoryLine | null = null;
   #receivedBytes = 0;
+  #isGathering = false;
   #state: State = { phase: 'open' };
 
   /** @param stream the socket under `socket`, whose bytes are counted */
@@ -99,12 +100,24 @@ export class WebSocketConnection implements Connection {
     const sealed = 'pieces' in payload ? payload : sealPayload(payload);
     const place = this.#memory?.put(sealed.pieces, sealed.bytes, this.#limits.maxBufferedBytes) ?? undefined;
     const pieces = [encodeHead(body, sealed, place), ...(place === undefined ? messagesOf(sealed) : [])];
-    // One system call for the frame instead of one per piece.
-    this.#stream.cork();
+    this.#gather();
     pieces.forEach((piece, i) => {
       this.#socket.send(piece, i === pieces.length - 1 ? () => onReleased?.() : undefined);
     });
-    this.#stream.uncork();
+  }
+
+  /**
+   * One system call for what is sent in a turn of the event loop: weights and the order to use them wake the peer once.
+   * Where processors are few, a peer that wakes takes the sender's, and the second peer waits for the first.
+   */
+  #gather(): void {
+    if (this.#isGathering) return;
+    this.#isGathering = true;
+    this.#stream.cork();
+    queueMicrotask(() => {
+      this.#isGathering = false;
+      this.#stream.uncork();
+    });
   }
 
   onMessage(receive: (body: unknown, payload: Uint8Array) => void): void {
