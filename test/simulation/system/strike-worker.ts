@@ -121,7 +121,7 @@ function spoilLate(injector: FaultInjector, fault: Fault, worker: SimulatedWorke
     sickness.slowness = 1;
     const { traffic, line } = worker;
     if (line === null || traffic === null || !traffic.isAnswered(step, shard)) return;
-    injector.hasSpoiled = true;
+    injector.spoilers.add(worker);
     injector.took(fault);
     traffic.spoils(line);
     // A bit could be rounded away where the shard is added to others.
@@ -145,7 +145,7 @@ function spoil(
     if (fault.kind === 'result wrong' && ready < 3) return;
     left -= 1;
     if (left === 0) worker.sickness.spoil = null;
-    injector.hasSpoiled = true;
+    injector.spoilers.add(worker);
     injector.took(fault);
     spoil(partial);
   };

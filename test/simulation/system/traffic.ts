@@ -1,5 +1,7 @@
+import { Answers } from './answers.js';
 import { Dealing } from './dealing.js';
 import { InvariantBroken } from './invariants.js';
+import { limits } from './limits.js';
 import type { Line } from './line.js';
 import { Members } from './members.js';
 
@@ -24,13 +26,17 @@ interface Envelope {
 /** One shard of one round. */
 export interface ShardRecord {
   readonly round: number;
+  /** Of the round: whether it trains. */
+  readonly kind: string;
   readonly shard: number;
   /** Lines on which it is outstanding, with the time of the order. */
   readonly holders: Map<Line, number>;
   isAnswered: boolean;
+  /** Whether two answers for it differ. */
+  isDisputed: boolean;
   /** Lines on which an answer for it has come, in their order. */
   answeredOn: readonly Line[];
-  /** How often it was outstanding on a line that was lost. */
+  /** How often a worker died over it. */
   losses: number;
   /** Since when nobody has it, if it was ordered before. */
   freeSinceMs: number;
@@ -59,9 +65,10 @@ export interface TrafficOptions {
  * shards may be computed: each once, and again only where its holder was lost, took long, or is to be checked.
  */
 export class Traffic {
-  /** The most often that one shard was outstanding on a line that was lost. */
+  /** The most workers that died over one shard. */
   mostLosses = 0;
   readonly members: Members;
+  readonly answers: Answers;
   readonly #options: TrafficOptions;
   readonly #dealing: Dealing;
   /** By `round:shard`: of the present round, and those that are still outstanding. */
@@ -76,17 +83,17 @@ export class Traffic {
   readonly #wrong = new Map<Line, string | null>();
   #round = 0;
   #step: number | null = null;
-  #isUnnoticed = false;
-  /** Whether a worker was sent away for wrong numbers in this round: then some of it is computed anew. */
-  #isPurged = false;
-  /** Whether it was told that nobody can confirm what is to be computed twice. */
-  #isUnconfirmed = false;
+  /** Lines of those that were sent away for what they computed, or could not compute: they have not died. */
+  readonly #sentAway = new WeakSet<Line>();
+  /** For how long those that are gone had owed an answer, by number. */
+  readonly #owedMs = new Map<number | null, number>();
   #computed = 0;
   #ordered = 0;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
     this.members = new Members(options);
+    this.answers = new Answers(this.#shards, options);
     this.#dealing = new Dealing(this.#shards, this.members, options);
   }
 
@@ -114,10 +121,12 @@ export class Traffic {
     else this.members.arrived(line, from, type);
     if (from === 0 && type === 'rejected' && moment === 'sent' && staleCodes.has(message.code ?? ''))
       this.#reject(line, -1);
-    if (from === 0 && type === 'rejected' && moment === 'sent' && message.code === 'wrong_result')
-      this.#purge(line);
+    if (from === 0 && type === 'rejected' && moment === 'sent') this.#sendAway(line, message.code ?? '');
     if (from === 0 && type === 'compute' && moment === 'sent') this.#order(line, message);
-    if (from === 1 && moment === 'arrived' && type === 'goodbye') this.lost(line);
+    if (from === 1 && moment === 'arrived' && type === 'goodbye') {
+      this.#sentAway.add(line);
+      this.lost(line);
+    }
     if (from === 1 && moment === 'arrived' && type === 'failed') this.#fail(line, message);
     if (from === 1 && type === 'partial') {
       this.#underWay.set(line, Math.max(0, (this.#underWay.get(line) ?? 0) + (moment === 'sent' ? 1 : -1)));
@@ -143,7 +152,7 @@ export class Traffic {
         throw new InvariantBroken('I4', 'a message of another run, term or incarnation was not rejected');
     }
     this.#unrejected.clear();
-    if (this.#isUnnoticed) throw new InvariantBroken('I1', 'two answers differ, and nobody was told');
+    this.answers.settled();
     this.#dealing.settled();
   }
 
@@ -153,40 +162,16 @@ export class Traffic {
     this.#dealing.check();
   }
 
-  /** The coordinator has told that two answers differ. */
-  noticed(): void {
-    this.#isUnnoticed = false;
-  }
-
-  /** The coordinator has told that nobody can confirm what is to be computed twice; it tells so once. */
-  unconfirmed(): void {
-    this.#isUnconfirmed = true;
-  }
-
-  /** The sum of the present round is about to be applied: it must be of workers that are sound, and agree. */
+  /** The sum of the present round is about to be applied. */
   committing(): void {
-    const present = [...this.#shards.values()].filter(({ round }) => round === this.#round);
-    const audited = this.#isUnconfirmed ? [] : this.#options.audited(this.#step ?? 0, present.length);
-    for (const { shard, answeredOn } of present) {
-      const wanted = audited.includes(shard) ? 2 : 1;
-      if (answeredOn.length < wanted)
-        throw new InvariantBroken(
-          'I1',
-          `shard ${this.#round}:${shard} is committed with ${answeredOn.length} sound answers of ${wanted}`,
-        );
-    }
+    this.answers.committing(this.#round, this.#step ?? 0);
   }
 
-  /**
-   * A worker is sent away for wrong numbers: nothing that it sent in this round may stay in the sum. What came first
-   * and was confirmed is in it; so is what nobody confirms.
-   */
-  #purge(line: Line): void {
-    this.#isPurged = true;
-    for (const record of this.#shards.values()) {
-      if (record.answeredOn[0] === line)
-        record.answeredOn = record.answeredOn.filter((other) => other !== line);
-    }
+  /** A worker is sent away for what it computed, or could not compute. */
+  #sendAway(line: Line, code: string): void {
+    if (code !== 'wrong_result' && code !== 'failed') return;
+    this.#sentAway.add(line);
+    if (code === 'wrong_result') this.answers.purge(line);
   }
 
   /** Whether somebody's answer for a shard of a training step has come. */
@@ -203,12 +188,22 @@ export class Traffic {
   lost(line: Line): void {
     this.#underWay.delete(line);
     this.members.remove(line);
+    this.#owedMs.set(line.incarnation, this.#dealing.owedMs(line));
     for (const record of this.#shards.values()) {
       if (!record.holders.delete(line)) continue;
-      record.losses += 1;
+      const isOpen = !record.isAnswered || this.#options.mayDoubt();
+      if (isOpen && !this.#sentAway.has(line)) record.losses += 1;
       record.freeSinceMs = this.#options.nowMs();
       this.mostLosses = Math.max(this.mostLosses, record.losses);
     }
+  }
+
+  /** A worker is lost although its line is open: it must have given a reason. */
+  evicted(worker: number, reason: string): void {
+    if (reason.startsWith('silent for')) this.members.lostForSilence(worker);
+    const owedMs = this.#owedMs.get(worker) ?? limits.answerMs;
+    if (reason.startsWith('no answer for') && owedMs < limits.answerMs)
+      throw new InvariantBroken('I5', `worker ${worker} is lost for an answer that it owed for ${owedMs} ms`);
   }
 
   /** A worker begins a shard: nobody computes what was not ordered, or one order twice. */
@@ -218,7 +213,7 @@ export class Traffic {
     throw new InvariantBroken('I3', `${this.#computed} shards were computed, ${this.#ordered} were ordered`);
   }
 
-  #order(line: Line, { kind, round = 0, step = 0, lo = 0, hi = 0 }: Message): void {
+  #order(line: Line, { kind = '', round = 0, step = 0, lo = 0, hi = 0 }: Message): void {
     if (round > this.#round) this.#begin(round, kind === 'train' ? step : null);
     this.#dealing.ordered(line, hi - lo);
     for (let shard = lo; shard < hi; shard++) {
@@ -226,18 +221,17 @@ export class Traffic {
       const freeSinceMs = this.#options.nowMs();
       const record = this.#shards.get(key) ?? {
         round,
+        kind,
         shard,
         holders: new Map<Line, number>(),
         isAnswered: false,
+        isDisputed: false,
         answeredOn: [],
         losses: 0,
         freeSinceMs,
       };
       this.#shards.set(key, record);
-      if (record.holders.has(line))
-        throw new InvariantBroken('I3', `shard ${key} is ordered twice of one worker`);
-      if (!this.#isPurged && record.answeredOn.includes(line))
-        throw new InvariantBroken('I1', `shard ${key} is to be confirmed by who has answered it`);
+      this.answers.ordered(line, record);
       this.#justify(key, record);
       record.holders.set(line, this.#options.nowMs());
       this.#ordered += 1;
@@ -247,14 +241,16 @@ export class Traffic {
   #begin(round: number, step: number | null): void {
     this.#round = round;
     this.#step = step;
-    this.#isPurged = false;
+    this.answers.begins();
     for (const [key, { holders }] of this.#shards) if (holders.size === 0) this.#shards.delete(key);
     this.#dealing.begins(round);
   }
 
   /** Why a shard is ordered: nobody has it, or whoever has it is slow, or what came of it is doubted. */
-  #justify(key: string, { holders, isAnswered }: ShardRecord): void {
+  #justify(key: string, { holders, isAnswered, losses }: ShardRecord): void {
     if (this.#options.mayDoubt()) return;
+    if (losses >= limits.lossesPerShard)
+      throw new InvariantBroken('I5', `${losses} workers died over shard ${key}, and it is ordered again`);
     if (isAnswered) throw new InvariantBroken('I3', `shard ${key} was answered, and is ordered again`);
     for (const line of holders.keys()) {
       const heldMs = this.#options.nowMs() - this.#oldestOrderMs(line);
@@ -273,16 +269,15 @@ export class Traffic {
 
   #answer(line: Line, { round = 0, lo = 0, hi = 0 }: Message): void {
     const isWrong = this.#wrong.get(line) === `${round}:${lo}` && this.#wrong.delete(line);
+    const first = this.#shards.get(`${round}:${lo}`);
+    const orderedMs = first?.holders.get(line);
+    if (first !== undefined && orderedMs !== undefined)
+      this.#dealing.answered(line, first.kind, hi - lo, orderedMs);
     for (let shard = lo; shard < hi; shard++) {
       const record = this.#shards.get(`${round}:${shard}`);
-      const orderedMs = record?.holders.get(line);
-      if (record === undefined || orderedMs === undefined) continue;
-      record.holders.delete(line);
-      this.#dealing.answered((this.#options.nowMs() - orderedMs) / (hi - lo));
-      // It is compared with the answer that came before.
-      if (isWrong && record.isAnswered) this.#isUnnoticed = true;
+      if (record?.holders.delete(line) !== true) continue;
+      this.answers.came(line, record, isWrong);
       record.isAnswered = true;
-      record.answeredOn = [...record.answeredOn, line];
       if (round === this.#round && this.#step !== null) this.#trained.add(`${this.#step}:${shard}`);
     }
   }
