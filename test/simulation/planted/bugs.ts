@@ -250,4 +250,38 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'return preparingMs >= 0',
     firstSeed: 42,
   },
+  {
+    name: 'a worker is told to drop what it still owes',
+    file: 'coordinator/server/remote-worker.ts',
+    find: 'if (id > this.#orderedRound) this',
+    replace: 'if (id >= this.#orderedRound) this',
+  },
+  {
+    name: 'a late answer is read as one for the present round',
+    file: 'coordinator/conductor.ts',
+    find: 'const active = current?.request.spec.id === roundId ? current : null;',
+    replace: 'const active = current;',
+    firstSeed: 130,
+  },
+  {
+    name: 'a shard at which two workers failed is tried again',
+    file: 'coordinator/core/failure.ts',
+    find: 'if (same.length > 1) return stop(causeOf(spec, same));',
+    replace: '',
+    firstSeed: 19,
+  },
+  {
+    name: 'deadlines never learn from what answers took',
+    file: 'coordinator/core/durations.ts',
+    find: 'const minSamples = 5;',
+    replace: 'const minSamples = 500;',
+    firstSeed: 20,
+  },
+  {
+    name: 'of two that agree and one that does not the two are sent away',
+    file: 'coordinator/core/answer.ts',
+    find: 'exclude(accepted, wrong, { unit: address, by: right })',
+    replace: 'exclude(accepted, right, { unit: address, by: wrong })',
+    firstSeed: 10,
+  },
 ];

@@ -1,27 +1,11 @@
 import { Answers } from './answers.js';
 import { Dealing } from './dealing.js';
+import type { Envelope, Message } from './envelope.js';
 import { InvariantBroken } from './invariants.js';
 import { limits } from './limits.js';
 import type { Line } from './line.js';
 import { Members } from './members.js';
-
-interface Message {
-  readonly type: string;
-  readonly round?: number;
-  readonly kind?: string;
-  readonly step?: number;
-  readonly lo?: number;
-  readonly hi?: number;
-  readonly code?: string;
-  readonly order?: { readonly round: number; readonly lo: number; readonly hi: number } | null;
-}
-
-interface Envelope {
-  readonly run: string;
-  readonly term: number;
-  readonly incarnation: number;
-  readonly message?: Message;
-}
+import { Verdicts } from './verdicts.js';
 
 /** One shard of one round. */
 export interface ShardRecord {
@@ -38,6 +22,8 @@ export interface ShardRecord {
   answeredOn: readonly Line[];
   /** How often a worker died over it. */
   losses: number;
+  /** How many workers could not compute it. */
+  failures: number;
   /** Since when nobody has it, if it was ordered before. */
   freeSinceMs: number;
 }
@@ -69,6 +55,7 @@ export class Traffic {
   mostLosses = 0;
   readonly members: Members;
   readonly answers: Answers;
+  readonly verdicts = new Verdicts();
   readonly #options: TrafficOptions;
   readonly #dealing: Dealing;
   /** By `round:shard`: of the present round, and those that are still outstanding. */
@@ -77,14 +64,10 @@ export class Traffic {
   readonly #trained = new Set<string>();
   /** Partials that were sent on a line and have not arrived. */
   readonly #underWay = new Map<Line, number>();
-  /** Messages of another connection that have come and were not rejected. */
-  readonly #unrejected = new Map<Line, number>();
   /** Lines whose next partial is not what its shards give, then which one that is, as `round:lo`. */
   readonly #wrong = new Map<Line, string | null>();
   #round = 0;
   #step: number | null = null;
-  /** Lines of those that were sent away for what they computed, or could not compute: they have not died. */
-  readonly #sentAway = new WeakSet<Line>();
   /** For how long those that are gone had owed an answer, by number. */
   readonly #owedMs = new Map<number | null, number>();
   #computed = 0;
@@ -113,18 +96,15 @@ export class Traffic {
     if (message === undefined) return;
     // What is not of this connection has no effect; that it has none is seen in everything else.
     if (!this.isOwn(line, body)) {
-      if (from === 1 && moment === 'arrived' && line.ends[0].isOpen) this.#reject(line, 1);
+      if (from === 1 && moment === 'arrived') this.verdicts.futile(line);
       return;
     }
     const { type } = message;
     if (moment === 'sent') this.members.sent(line, from, type);
     else this.members.arrived(line, from, type);
-    if (from === 0 && type === 'rejected' && moment === 'sent' && staleCodes.has(message.code ?? ''))
-      this.#reject(line, -1);
-    if (from === 0 && type === 'rejected' && moment === 'sent') this.#sendAway(line, message.code ?? '');
-    if (from === 0 && type === 'compute' && moment === 'sent') this.#order(line, message);
+    if (from === 0 && moment === 'sent') this.#say(line, message);
     if (from === 1 && moment === 'arrived' && type === 'goodbye') {
-      this.#sentAway.add(line);
+      this.verdicts.left(line);
       this.lost(line);
     }
     if (from === 1 && moment === 'arrived' && type === 'failed') this.#fail(line, message);
@@ -141,17 +121,20 @@ export class Traffic {
     return run === this.#options.run && term === this.#options.term && incarnation === line.incarnation;
   }
 
-  #reject(line: Line, count: 1 | -1): void {
-    this.#unrejected.set(line, Math.max(0, (this.#unrejected.get(line) ?? 0) + count));
+  /** The coordinator says something to a worker. */
+  #say(line: Line, message: Message): void {
+    const { type, code = '', round } = message;
+    if (type === 'compute') this.#order(line, message);
+    if (type === 'cancel' && this.holds(line, round))
+      throw new InvariantBroken('I3', `round ${round} is cancelled, and an answer for it is outstanding`);
+    if (type !== 'rejected') return;
+    this.verdicts.rejected(line, code);
+    if (code === 'wrong_result') this.answers.purge(line);
   }
 
   /** After every event: what it should have led to at once. */
   settled(): void {
-    for (const [line, count] of this.#unrejected) {
-      if (count > 0 && line.ends[0].isOpen)
-        throw new InvariantBroken('I4', 'a message of another run, term or incarnation was not rejected');
-    }
-    this.#unrejected.clear();
+    this.verdicts.settled();
     this.answers.settled();
     this.#dealing.settled();
   }
@@ -167,16 +150,14 @@ export class Traffic {
     this.answers.committing(this.#round, this.#step ?? 0);
   }
 
-  /** A worker is sent away for what it computed, or could not compute. */
-  #sendAway(line: Line, code: string): void {
-    if (code !== 'wrong_result' && code !== 'failed') return;
-    this.#sentAway.add(line);
-    if (code === 'wrong_result') this.answers.purge(line);
-  }
-
   /** Whether somebody's answer for a shard of a training step has come. */
   isAnswered(step: number, shard: number): boolean {
     return this.#trained.has(`${step}:${shard}`);
+  }
+
+  /** Whether something of a round is outstanding on a line. */
+  holds(line: Line, inRound: number | undefined): boolean {
+    return [...this.#shards.values()].some(({ round, holders }) => round === inRound && holders.has(line));
   }
 
   /** The next partial on a line will be wrong. */
@@ -192,7 +173,7 @@ export class Traffic {
     for (const record of this.#shards.values()) {
       if (!record.holders.delete(line)) continue;
       const isOpen = !record.isAnswered || this.#options.mayDoubt();
-      if (isOpen && !this.#sentAway.has(line)) record.losses += 1;
+      if (isOpen && !this.verdicts.hasParted(line)) record.losses += 1;
       record.freeSinceMs = this.#options.nowMs();
       this.mostLosses = Math.max(this.mostLosses, record.losses);
     }
@@ -228,6 +209,7 @@ export class Traffic {
         isDisputed: false,
         answeredOn: [],
         losses: 0,
+        failures: 0,
         freeSinceMs,
       };
       this.#shards.set(key, record);
@@ -247,8 +229,10 @@ export class Traffic {
   }
 
   /** Why a shard is ordered: nobody has it, or whoever has it is slow, or what came of it is doubted. */
-  #justify(key: string, { holders, isAnswered, losses }: ShardRecord): void {
+  #justify(key: string, { holders, isAnswered, losses, failures }: ShardRecord): void {
     if (this.#options.mayDoubt()) return;
+    if (failures > 1)
+      throw new InvariantBroken('I5', `two workers failed at shard ${key}, and it is ordered again`);
     if (losses >= limits.lossesPerShard)
       throw new InvariantBroken('I5', `${losses} workers died over shard ${key}, and it is ordered again`);
     if (isAnswered) throw new InvariantBroken('I3', `shard ${key} was answered, and is ordered again`);
@@ -271,8 +255,8 @@ export class Traffic {
     const isWrong = this.#wrong.get(line) === `${round}:${lo}` && this.#wrong.delete(line);
     const first = this.#shards.get(`${round}:${lo}`);
     const orderedMs = first?.holders.get(line);
-    if (first !== undefined && orderedMs !== undefined)
-      this.#dealing.answered(line, first.kind, hi - lo, orderedMs);
+    if (first === undefined || orderedMs === undefined) return this.verdicts.futile(line);
+    this.#dealing.answered(line, first.kind, hi - lo, orderedMs);
     for (let shard = lo; shard < hi; shard++) {
       const record = this.#shards.get(`${round}:${shard}`);
       if (record?.holders.delete(line) !== true) continue;
@@ -283,15 +267,16 @@ export class Traffic {
   }
 
   /** A worker says that it cannot compute an order that it has: it is given no other. */
-  #fail(line: Line, { order }: Message): void {
+  #fail(line: Line, { order, shard }: Message): void {
+    if (order === null) this.verdicts.failed(line);
     if (order === null || order === undefined) return;
     for (const record of this.#shards.values()) {
       const isOrdered = record.round === order.round && order.lo <= record.shard && record.shard < order.hi;
       if (!isOrdered || !record.holders.delete(line)) continue;
       record.freeSinceMs = this.#options.nowMs();
+      if (record.shard === shard) record.failures += 1;
       this.members.failed(line);
+      this.verdicts.failed(line);
     }
   }
 }
-
-const staleCodes: ReadonlySet<string> = new Set(['wrong_run', 'stale_term', 'stale_incarnation']);
