@@ -137,11 +137,18 @@ export class IncomingPayloads {
       const payload = Buffer.allocUnsafeSlow(bytes);
       if (readSync(this.#descriptor, payload, 0, bytes, offset) < bytes) return null;
       this.#lastNumber = number;
-      writeSync(this.#descriptor, BigUint64Array.of(BigInt(number), BigInt(number)), 0, 16, 0);
+      this.#free(this.#descriptor, number);
       return payload;
     } catch {
       return null;
     }
+  }
+
+  /** Tells the writer. Where that cannot be written, the writer finds no room and sends by the socket. */
+  #free(descriptor: number, number: number): void {
+    try {
+      writeSync(descriptor, BigUint64Array.of(BigInt(number), BigInt(number)), 0, 16, 0);
+    } catch {}
   }
 
   /** From now on nothing lies there. The descriptor's owner closes it. */
