@@ -51,7 +51,6 @@ const config = {
   job: null,
   faults: false,
 };
-const told = { ...config, memory: false };
 
 beforeEach(() => {
   children.length = 0;
@@ -95,11 +94,11 @@ const newest = (): FakeChild => children[children.length - 1];
 describe('local workers', () => {
   it('are told what to join, and replaced when they end by themselves', () => {
     const { clock, delays, gone } = started(2);
-    expect(children.map(({ sent }) => sent)).toEqual([[told], [told]]);
+    expect(children.map(({ sent }) => sent)).toEqual([[config], [config]]);
     children[0].end(1);
     pass(clock, 0);
     expect(children).toHaveLength(3);
-    expect(newest().sent).toEqual([told]);
+    expect(newest().sent).toEqual([config]);
     expect([delays, gone]).toEqual([[0], []]);
   });
 

@@ -1,4 +1,3 @@
-import { subtractScaled } from '../../../shared/float32.js';
 import type { UpdateRule, VariableUpdate } from './rule.js';
 
 export interface SgdParams {
@@ -14,7 +13,7 @@ export function sgdRule({ momentum, nesterov }: SgdParams): UpdateRule {
 }
 
 function descend({ weights, gradient, next, learningRate, shrink }: VariableUpdate): void {
-  subtractScaled(next, [weights, shrink], [gradient, learningRate]);
+  for (let i = 0; i < next.length; i++) next[i] = weights[i] * shrink - learningRate * gradient[i];
 }
 
 function descendMomentum(variable: VariableUpdate, momentum: number): void {

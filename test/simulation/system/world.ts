@@ -236,7 +236,8 @@ export class World {
       case 'worker-lost':
         this.#progress();
         tell(JSON.stringify(event));
-        return life.traffic.evicted(event.worker, event.reason);
+        if (event.reason.startsWith('silent for')) life.traffic.members.lostForSilence(event.worker);
+        return;
       case 'test-batch':
       case 'worker-joined':
         this.#progress();

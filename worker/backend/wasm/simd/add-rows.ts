@@ -8,7 +8,7 @@ import {
   seq,
   v128,
   whileBelow,
-} from '../../../../shared/simd/assembler.js';
+} from './assembler.js';
 
 const vectorsPerTile = 4;
 

@@ -9,7 +9,7 @@ import {
   v128,
   when,
   whileBelow,
-} from '../../../../shared/simd/assembler.js';
+} from './assembler.js';
 
 const rowsPerTile = 4;
 
