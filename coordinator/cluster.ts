@@ -28,6 +28,7 @@ import {
   predictModel,
 } from './loop/evaluate-model.js';
 import { type FitData, type FitOptions, fitModel } from './loop/fit.js';
+import { openMemoryFiles, sharesMemory } from './memory-files.js';
 import { sweepSocketFolders } from './server/abandoned-sockets.js';
 import { type Listener, type ListenOptions, listen } from './server/listener.js';
 import { serveObserver } from './server/observers.js';
@@ -143,6 +144,9 @@ export class Cluster {
     const local = new LocalWorkers({
       config: { url: listener.url, token, backend: 'auto', job, faults: faults !== null },
       ...(faults === null ? {} : { adopt: (child) => disturbed(faults, child, directory) }),
+      // A fault plan disturbs what crosses the socket: then everything does.
+      ...(faults === null && sharesMemory() ? { openMemory: openMemoryFiles } : {}),
+      onJoined: (worker, memory) => listener.share(worker, memory),
       clock: systemClock,
       respawn: respawnLimits(faults),
       isWanted: () => !access.conductor.isStopped,

@@ -4,15 +4,21 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../shared/clock.js';
 import { messageOf } from '../shared/errors.js';
 import { type LocalWorkerConfig, localWorkerReport } from '../shared/local-worker.js';
+import type { SharedMemory } from '../shared/transport/shared-memory.js';
 import { afterDeath, type RespawnLimits } from './core/respawn.js';
+import type { MemoryFiles } from './memory-files.js';
 
 /** How long a worker may take to leave after goodbye before it is ended. */
 const graceMs = 5_000;
 
 export interface LocalWorkersOptions {
-  readonly config: LocalWorkerConfig;
+  readonly config: Omit<LocalWorkerConfig, 'memory'>;
   /** Called with each new process; gives what is to be different in its configuration. */
   readonly adopt?: (child: ChildProcess) => Promise<Partial<LocalWorkerConfig>>;
+  /** Gives the memory that a new process shares with this one, or null for none. Default: none. */
+  readonly openMemory?: () => MemoryFiles | null;
+  /** A process has joined as a worker, also again, with another number. */
+  readonly onJoined?: (worker: number, memory: SharedMemory) => void;
   readonly clock: Clock;
   readonly respawn: RespawnLimits;
   /** Asked when a worker ended: a run that has failed sends its workers away, and wants no others. */
@@ -87,17 +93,21 @@ export class LocalWorkers {
   }
 
   #spawn(seat: Seat): void {
+    const memory = this.#options.openMemory?.() ?? null;
     const child = fork(workerEntry(), [], {
       // A worker's own words go to stderr; stdout belongs to the coordinator.
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc', ...(memory?.descriptors ?? [])],
     });
     const state: Child = { worker: null, ending: null };
     this.#children.set(child, state);
     child.on('message', (message) => {
       const report = localWorkerReport.safeParse(message).data;
-      if (report !== undefined) state.worker = report.worker;
+      if (report === undefined) return;
+      state.worker = report.worker;
+      if (memory !== null) this.#options.onJoined?.(report.worker, memory.memory);
     });
     child.once('exit', (code, signal) => {
+      memory?.close();
       this.#children.delete(child);
       const how = signal === null ? `code ${code}` : signal;
       const { worker, ending } = state;
@@ -107,14 +117,16 @@ export class LocalWorkers {
     child.on('error', (error) => {
       // One that runs has its exit still to come; this is a message that it died too early to read.
       if (child.pid !== undefined) return;
+      memory?.close();
       this.#children.delete(child);
       this.#replace(seat, `a worker process could not be started: ${error.message}`);
     });
-    if (child.pid !== undefined) this.#configure(child);
+    if (child.pid !== undefined) this.#configure(child, memory !== null);
   }
 
-  #configure(child: ChildProcess): void {
-    const { config, adopt } = this.#options;
+  #configure(child: ChildProcess, sharesMemory: boolean): void {
+    const { adopt } = this.#options;
+    const config: LocalWorkerConfig = { ...this.#options.config, memory: sharesMemory };
     if (adopt === undefined) return void child.send(config);
     adopt(child).then(
       (own) => void (child.connected && child.send({ ...config, ...own })),

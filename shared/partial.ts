@@ -1,4 +1,5 @@
 import { invariant } from './errors.js';
+import { addFloat32 } from './float32.js';
 
 /**
  * What the shards of one subtree add up to. Every array is owned by whoever holds the partial; `addPartials`
@@ -25,11 +26,6 @@ export interface Moments {
   readonly mean: Float64Array;
   /** float64[channels]: sum of squared differences from the mean. */
   readonly m2: Float64Array;
-}
-
-/** Adds `right` into `left`, element by element in float32 (subnormals kept). */
-export function addFloat32(left: Float32Array, right: Float32Array): void {
-  for (let i = 0; i < left.length; i++) left[i] += right[i];
 }
 
 /** Merges `right` into `left` (Chan, Golub & LeVeque 1979, eq. 2.1). */

@@ -1,5 +1,11 @@
 import { messageOf } from '../shared/errors.js';
-import { type LocalWorkerConfig, type LocalWorkerReport, localWorkerConfig } from '../shared/local-worker.js';
+import {
+  type LocalWorkerConfig,
+  type LocalWorkerReport,
+  localWorkerConfig,
+  memoryDescriptors,
+} from '../shared/local-worker.js';
+import { SharedMemory } from '../shared/transport/shared-memory.js';
 import { acceptFaults } from './fault-hook.js';
 import { runWorker } from './run.js';
 import { removeSocketOf } from './socket-folder.js';
@@ -37,7 +43,9 @@ async function main(config: LocalWorkerConfig): Promise<void> {
     // Its parent lives as long as the channel is open: there is a coordinator to come back to.
     const rejoinMs = Number.POSITIVE_INFINITY;
     const { signal } = leaving;
-    await runWorker({ url, token, backend, job, rejoinMs, signal, write: () => {}, onJoined: tellParent });
+    const memory = config.memory ? { memory: new SharedMemory(memoryDescriptors) } : {};
+    const joining = { url, token, backend, job, rejoinMs, ...memory };
+    await runWorker({ ...joining, signal, write: () => {}, onJoined: tellParent });
     process.exit(0);
   } catch (error) {
     process.stderr.write(`worker ${process.pid}: ${messageOf(error)}\n`);

@@ -3,6 +3,7 @@ import type { BackendChoice } from '../shared/backends.js';
 import { systemClock } from '../shared/clock.js';
 import { withoutMarkingInSteps } from '../shared/marking-in-steps.js';
 import { peerLimits } from '../shared/transport/connection.js';
+import type { SharedMemory } from '../shared/transport/shared-memory.js';
 import { ComputeHost } from './compute-host.js';
 import { connect } from './connect.js';
 import { liveAsWorker } from './life.js';
@@ -19,6 +20,8 @@ export interface WorkerOptions {
   readonly job: string | null;
   /** PEM of the certificate authority of a `wss` URL. */
   readonly ca?: string;
+  /** Shared with the coordinator, if that started this process. */
+  readonly memory?: SharedMemory;
   /** Leaves when aborted: the order being computed is finished first. */
   readonly signal?: AbortSignal;
   /** How long to go on trying while nobody listens at the URL. Default 60 s. */
@@ -41,14 +44,14 @@ export interface WorkerOptions {
  * @throws LockstepError AUTH_FAILED, PROTOCOL_VERSION, CONNECTION_LOST, or what the coordinator refused it for
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const { url, token, ca, joinMs = 60_000, rejoinMs = 600_000 } = options;
+  const { url, token, ca, memory, joinMs = 60_000, rejoinMs = 600_000 } = options;
   const { maxMessageBytes = peerLimits.maxPayloadBytes } = options;
   const markInSteps = withoutMarkingInSteps();
   // The weights and data of the present round, of one sent ahead, and of one that is over.
   const thread = new ComputeHost({ maxHeldBytes: 3 * maxMessageBytes });
   try {
     await liveAsWorker({
-      connect: () => connect({ url, token, ca }),
+      connect: () => connect({ url, token, ca, memory }),
       clock: systemClock,
       thread,
       random: Math.random,

@@ -1,3 +1,5 @@
+import { invariant } from '../../shared/errors.js';
+import { isFiniteFloat32 } from '../../shared/float32.js';
 import type { Manifest, WeightSpec } from '../../shared/manifest.js';
 import { sumTree } from '../../shared/tree.js';
 import type { Clipping } from '../optimizer/optimizer.js';
@@ -46,13 +48,12 @@ export function gradientNorm(manifest: Manifest, gradient: Float32Array): number
 
 /** The first element, in manifest order, that is NaN or infinite, or null if all are finite. */
 export function firstNonFinite(manifest: Manifest, gradient: Float32Array): NonFiniteElement | null {
-  for (const { name, offset, size } of trainableOf(manifest)) {
-    const own = gradient.subarray(offset, offset + size);
-    // Squares of finite float32 numbers never overflow a float64 sum, so one test stands for all elements.
-    if (Number.isFinite(sumOfSquares(own))) continue;
-    return { weight: name, index: own.findIndex((value) => !Number.isFinite(value)) };
-  }
-  return null;
+  const own = gradient.subarray(0, manifest.trainableSize);
+  if (isFiniteFloat32(own)) return null;
+  const found = own.findIndex((value) => !Number.isFinite(value));
+  const weight = trainableOf(manifest).find(({ offset, size }) => found < offset + size);
+  invariant(weight !== undefined, `no weight has the element ${found}`);
+  return { weight: weight.name, index: found - weight.offset };
 }
 
 const trainableOf = (manifest: Manifest): WeightSpec[] =>

@@ -17,6 +17,8 @@ import {
   strangerLimits,
   unpreparedLimits,
 } from '../../shared/transport/connection.js';
+import type { SharedMemory } from '../../shared/transport/shared-memory.js';
+import type { WebSocketConnection } from '../../shared/transport/websocket.js';
 import { AddressRate, type AddressRateLimits } from './address-rate.js';
 import { Attempts } from './attempts.js';
 import { bind, isLocal, type ListenAddress } from './bind.js';
@@ -84,6 +86,8 @@ export interface Listener {
   readonly url: string;
   /** Connections that have not authenticated. */
   readonly strangers: number;
+  /** Lets payloads of a worker that is there cross in memory which its process, and no other, shares with this one. */
+  share(worker: number, memory: SharedMemory): void;
   /** Ends every connection with `goodbye` and frees the address; resolves when nothing is left. */
   close(): Promise<void>;
 }
@@ -106,9 +110,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const strangers = new Strangers(limits, clock, (attempt) => attempts.add(attempt));
   const rate = new AddressRate(limits, clock);
   const members: Record<PeerRole, Set<Connection>> = { worker: new Set(), observer: new Set() };
+  const workers = new Map<number, WebSocketConnection>();
   let admitted = 0;
 
-  const authenticate = (connection: Connection, stream: Duplex, { peer }: Origin): void => {
+  const authenticate = (connection: WebSocketConnection, stream: Duplex, { peer }: Origin): void => {
     const protocol = options.protocol ?? protocolVersion;
     const nonce = randomBytes(nonceBytes).toString('hex');
     const handshake = { token: options.token, protocol, nonce };
@@ -138,6 +143,8 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       );
       if (role === 'worker') {
         admitted += 1;
+        workers.set(identity.worker, connection);
+        void connection.closed.then(() => workers.delete(identity.worker));
         const session = coordinatorSession(connection, identity, clock);
         return options.onPeer({ session, worker: identity.worker, incarnation: identity.incarnation });
       }
@@ -191,6 +198,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     get strangers() {
       return strangers.size;
     },
+    share: (worker, memory) => workers.get(worker)?.share(memory.lineFor({ begins: true })),
     close: () => {
       ending ??= end();
       return ending;

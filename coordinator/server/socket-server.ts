@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { LockstepError, messageOf } from '../../shared/errors.js';
-import { type Connection, strangerLimits } from '../../shared/transport/connection.js';
+import { strangerLimits } from '../../shared/transport/connection.js';
 import { WebSocketConnection, webSocketOptions } from '../../shared/transport/websocket.js';
 
 export interface TlsOptions {
@@ -34,7 +34,7 @@ export interface SocketServerOptions {
   /** A socket is open, and has said nothing yet; false refuses it. */
   admit(stream: Duplex, origin: Origin): boolean;
   /** A WebSocket is open, with the limits of a stranger. */
-  onConnection(connection: Connection, stream: Duplex, origin: Origin): void;
+  onConnection(connection: WebSocketConnection, stream: Duplex, origin: Origin): void;
   /** A socket, admitted unless it is TLS that failed, opens no WebSocket; it is closed. */
   onRefused?(
     stream: Duplex,

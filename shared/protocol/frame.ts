@@ -23,8 +23,21 @@ const frameHeader = z.strictObject({
   payloadBytes: z.int().nonnegative(),
   /** CRC-32 of the payload; 0 for an empty one. */
   payloadCrc32: z.int().nonnegative().max(0xffff_ffff),
+  /** Where the payload lies in memory that both ends share; absent if it follows. */
+  place: z.strictObject({ number: z.int().positive(), offset: z.int().nonnegative() }).optional(),
   body: z.unknown(),
 });
+
+type FrameHeader = z.infer<typeof frameHeader>;
+
+/** Of a payload in shared memory: its number among those that were put there, and where it begins. */
+export type PayloadPlace = NonNullable<FrameHeader['place']>;
+
+/** Where payloads lie that do not follow their frames' heads. */
+export interface PayloadStore {
+  /** Gives a payload, alone in its buffer and once; null if there is none. */
+  take(place: PayloadPlace, bytes: number): Uint8Array | null;
+}
 
 export interface FrameLimits {
   readonly maxHeaderBytes: number;
@@ -68,15 +81,27 @@ export function sealPayload(pieces: readonly Uint8Array[]): SealedPayload {
  * @param body plain data, as in JSON
  */
 export function encodeFrame(body: object, payload: Payload = []): Uint8Array[] {
-  const { pieces, bytes, crc32 } = 'pieces' in payload ? payload : sealPayload(payload);
-  const header = packr.pack({ payloadBytes: bytes, payloadCrc32: crc32, body });
+  const sealed = 'pieces' in payload ? payload : sealPayload(payload);
+  return [encodeHead(body, sealed), ...sealed.pieces];
+}
+
+/**
+ * A frame's head alone.
+ * @param place where the payload lies, if it does not follow
+ */
+export function encodeHead(
+  body: object,
+  { bytes, crc32 }: Pick<SealedPayload, 'bytes' | 'crc32'>,
+  place?: PayloadPlace,
+): Uint8Array {
+  const header = packr.pack({ payloadBytes: bytes, payloadCrc32: crc32, place, body });
   invariant(isPlainMsgpack(header), 'a message holds something that is not plain data');
   const head = new Uint8Array(padded(prefixBytes + header.byteLength));
   const numbers = new DataView(head.buffer);
   numbers.setUint32(checksumBytes, header.byteLength, true);
   head.set(header, prefixBytes);
   numbers.setUint32(0, checksumOf([head.subarray(checksumBytes)]), true);
-  return [head, ...pieces];
+  return head;
 }
 
 interface OpenFrame {
@@ -93,6 +118,7 @@ interface OpenFrame {
 /** Puts the pieces of one connection's frames together. Never throws on what a peer sends. */
 export class FrameDecoder {
   #limits: FrameLimits;
+  #store: PayloadStore | null = null;
   #open: OpenFrame | null = null;
 
   constructor(limits: FrameLimits) {
@@ -102,6 +128,11 @@ export class FrameDecoder {
   /** From the next frame on. */
   setLimits(limits: FrameLimits): void {
     this.#limits = limits;
+  }
+
+  /** From now on payloads may lie there. */
+  lookIn(store: PayloadStore): void {
+    this.#store = store;
   }
 
   /**
@@ -129,8 +160,22 @@ export class FrameDecoder {
     if (header.payloadBytes > maxPayloadBytes) {
       return refused('oversize', `a payload of ${header.payloadBytes} bytes, at most ${maxPayloadBytes}`);
     }
+    if (header.place !== undefined) {
+      if (piece.byteLength > headBytes) return refused('malformed', 'a payload both here and elsewhere');
+      return this.#fetch(header, header.place);
+    }
     this.#open = { ...header, payload: null, received: 0, crc32: 0 };
     return this.#take(this.#open, piece.subarray(headBytes));
+  }
+
+  /** A payload that lies elsewhere: judged like one that has come. */
+  #fetch({ body, payloadBytes, payloadCrc32 }: FrameHeader, place: PayloadPlace): Decoded {
+    const payload = this.#store?.take(place, payloadBytes) ?? null;
+    if (payload === null) return refused('malformed', 'a payload in memory where there is none');
+    if (checksumOf([payload]) !== payloadCrc32) {
+      return refused('checksum', `a payload of ${payloadBytes} bytes in memory`);
+    }
+    return { status: 'frame', body, payload };
   }
 
   /** The next bytes of the open frame's payload; a payload that comes alone in one buffer is not copied. */
@@ -158,7 +203,7 @@ export class FrameDecoder {
 
 const isWholeBuffer = (bytes: Uint8Array): boolean => bytes.byteLength === bytes.buffer.byteLength;
 
-function decodeHeader(bytes: Uint8Array): z.infer<typeof frameHeader> | null {
+function decodeHeader(bytes: Uint8Array): FrameHeader | null {
   if (!isPlainMsgpack(bytes)) return null;
   try {
     return frameHeader.safeParse(unpackr.unpack(bytes)).data ?? null;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../clock.js';
 import { type Connection, strangerLimits } from '../transport/connection.js';
+import type { SharedMemory } from '../transport/shared-memory.js';
 import { openWebSocket } from '../transport/websocket-client.js';
 import { answer, nonceBytes, type PeerHandshake, type PeerRole, type WorkerIdentity } from './auth.js';
 import { closeError } from './close-error.js';
@@ -20,6 +21,8 @@ export interface JoinOptions extends HandshakeOptions {
   readonly url: string;
   /** PEM certificates to trust instead of the system's, for `wss:`. */
   readonly ca?: string | undefined;
+  /** Shared with the coordinator, which started this process; for the connection once it is authenticated. */
+  readonly memory?: SharedMemory | undefined;
 }
 
 /** A connection to a coordinator that has proved itself, with the limits of a stranger still. */
@@ -37,9 +40,12 @@ export interface Joined {
  * differ; PEER_MISBEHAVED if it does not keep to the handshake
  */
 export async function join<T>(options: JoinOptions, settle: (joined: Joined) => T): Promise<T> {
-  const { url, ca, timeoutMs = 10_000 } = options;
+  const { url, ca, memory, timeoutMs = 10_000 } = options;
   const connection = await openWebSocket({ url, ca, timeoutMs, limits: strangerLimits });
-  return shakeHands(connection, options, settle);
+  return shakeHands(connection, options, (joined) => {
+    if (memory !== undefined) connection.share(memory.lineFor({ begins: false }));
+    return settle(joined);
+  });
 }
 
 /**

@@ -1,2 +1,2 @@
 /** Raised whenever a frame, a handshake message or a message of either direction changes. */
-export const protocolVersion = 4;
+export const protocolVersion = 5;

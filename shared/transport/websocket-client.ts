@@ -2,7 +2,7 @@ import { connect as connectSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { LockstepError, messageOf } from '../errors.js';
-import type { Connection, ConnectionLimits } from './connection.js';
+import type { ConnectionLimits } from './connection.js';
 import { WebSocketConnection, webSocketOptions } from './websocket.js';
 
 const unixPrefix = 'ws+unix:';
@@ -21,7 +21,12 @@ export interface WebSocketClientOptions {
  * Opens a WebSocket.
  * @throws LockstepError BAD_OPTION for a URL of another form, CONNECTION_LOST if the peer cannot be reached
  */
-export function openWebSocket({ url, timeoutMs, limits, ca }: WebSocketClientOptions): Promise<Connection> {
+export function openWebSocket({
+  url,
+  timeoutMs,
+  limits,
+  ca,
+}: WebSocketClientOptions): Promise<WebSocketConnection> {
   const unixPath = unixPathOf(url);
   const socket = new WebSocket(unixPath === null ? checkedUrl(url) : 'ws://localhost/', {
     ...webSocketOptions,

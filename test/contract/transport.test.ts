@@ -1,12 +1,15 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { describe, expect, it } from 'vitest';
+import { unnamedFile } from '../../coordinator/memory-files.js';
 import { bind, privateSocketPath } from '../../coordinator/server/bind.js';
 import { createSocketServer } from '../../coordinator/server/socket-server.js';
 import { Random } from '../../shared/random.js';
 import { type Connection, type ConnectionLimits, peerLimits } from '../../shared/transport/connection.js';
 import { createMemoryPair } from '../../shared/transport/memory.js';
+import { SharedMemory } from '../../shared/transport/shared-memory.js';
+import type { WebSocketConnection } from '../../shared/transport/websocket.js';
 import { openWebSocket } from '../../shared/transport/websocket-client.js';
 
 interface Pair {
@@ -186,10 +189,15 @@ function received(connection: Connection, frames: number): Promise<{ body: unkno
 const pem = (file: string): string =>
   readFileSync(new URL(`../fixtures/tls/${file}`, import.meta.url), 'utf8');
 
-function overWebSocket(address: { unix: string } | { host: string; port: number }, secure: boolean): Connect {
+/** @param share gives both ends memory that they share */
+function overWebSocket(
+  address: { unix: string } | { host: string; port: number },
+  secure: boolean,
+  share: (ends: readonly [WebSocketConnection, WebSocketConnection]) => () => void = () => () => undefined,
+): Connect {
   return async (limits) => {
-    let accept: (connection: Connection) => void = () => undefined;
-    const accepted = new Promise<Connection>((resolve) => {
+    let accept: (connection: WebSocketConnection) => void = () => undefined;
+    const accepted = new Promise<WebSocketConnection>((resolve) => {
       accept = resolve;
     });
     const server: Server = createSocketServer({
@@ -205,13 +213,34 @@ function overWebSocket(address: { unix: string } | { host: string; port: number 
     const binding = await bind(server, address, secure ? 'wss' : 'ws');
     const ca = secure ? pem('cert.pem') : undefined;
     const client = await openWebSocket({ url: binding.url, timeoutMs: 5_000, limits, ca });
+    const ends = [client, await accepted] as const;
+    const close = share(ends);
     return {
-      ends: [client, await accepted],
+      ends,
       release: async () => {
+        close();
         server.close();
         await once(server, 'close');
         await binding.release();
       },
+    };
+  };
+}
+
+/** As a coordinator and a worker of its own share it, but for the processes. @param path of both files */
+function withMemory(path: string) {
+  return ([worker, coordinator]: readonly [WebSocketConnection, WebSocketConnection]): (() => void) => {
+    const flags = path === '/dev/shm' ? unnamedFile | constants.O_RDWR : constants.O_RDWR;
+    const [there, back] = [1, 2].map(() => openSync(path, flags, 0o600));
+    const memories = [
+      new SharedMemory({ incoming: back, outgoing: there }),
+      new SharedMemory({ incoming: there, outgoing: back }),
+    ];
+    coordinator.share(memories[0].lineFor({ begins: true }));
+    worker.share(memories[1].lineFor({ begins: true }));
+    return () => {
+      for (const memory of memories) memory.close();
+      for (const descriptor of [there, back]) closeSync(descriptor);
     };
   };
 }
@@ -235,3 +264,11 @@ describeTransport('WebSocket over TLS', overWebSocket(loopback, true));
 describeTransport('WebSocket over a Unix socket', (limits) =>
   overWebSocket({ unix: privateSocketPath() }, false)(limits),
 );
+if (process.platform === 'linux') {
+  describeTransport('WebSocket over a Unix socket, payloads in memory', (limits) =>
+    overWebSocket({ unix: privateSocketPath() }, false, withMemory('/dev/shm'))(limits),
+  );
+  describeTransport('WebSocket over a Unix socket, payloads in memory that is full', (limits) =>
+    overWebSocket({ unix: privateSocketPath() }, false, withMemory('/dev/full'))(limits),
+  );
+}

@@ -8,11 +8,11 @@ export function rowsOfWaves(rows: number): { x: tf.Tensor; y: tf.Tensor } {
 }
 
 /** A small compiled network with the same initial weights on every call. */
-export function denseModel(): tf.LayersModel {
+export function denseModel(units = 8): tf.LayersModel {
   const initialized = (seed: number) => ({ kernelInitializer: tf.initializers.glorotUniform({ seed }) });
   const model = tf.sequential({
     layers: [
-      tf.layers.dense({ inputShape: [4], units: 8, activation: 'tanh', ...initialized(1) }),
+      tf.layers.dense({ inputShape: [4], units, activation: 'tanh', ...initialized(1) }),
       tf.layers.dense({ units: 1, ...initialized(2) }),
     ],
   });

@@ -1,4 +1,4 @@
-import { encodeFrame } from '../../shared/protocol/frame.js';
+import { encodeFrame, encodeHead, sealPayload } from '../../shared/protocol/frame.js';
 import type { Random } from '../../shared/random.js';
 
 export interface Sent {
@@ -74,6 +74,10 @@ export function anyPieces(random: Random, envelope: Envelope, corpus: readonly S
   const kind = random.below(24);
   if (kind === 0) return [randomBytes(random, 64)];
   if (kind === 1) return encodeFrame({ body: oneOf(random, odd) }, [...payload]);
+  if (kind === 2) {
+    const place = { number: random.below(50), offset: random.next() < 0.9 ? 4_096 : random.below(2 ** 30) };
+    return [encodeHead({ ...envelope, message }, sealPayload([...payload]), place)];
+  }
   if (kind < 5) return damaged(random, encodeFrame({ ...envelope, message }, [...payload]));
   if (kind < 7) {
     const wrong = { run: 'another', term: random.below(9), incarnation: random.below(1_000) };

@@ -5,10 +5,11 @@ import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { Conductor } from '../../coordinator/conductor.js';
 import { defaultLimits } from '../../coordinator/core/run-state.js';
+import { type MemoryFiles, openMemoryFiles } from '../../coordinator/memory-files.js';
 import type { ProgramSetup, RoundRequest } from '../../coordinator/round.js';
 import { RoundData } from '../../coordinator/server/round-data.js';
 import { addPartials, type ShardPartial } from '../../shared/partial.js';
-import { encodeFrame, FrameDecoder } from '../../shared/protocol/frame.js';
+import { encodeFrame, FrameDecoder, type PayloadStore } from '../../shared/protocol/frame.js';
 import { encodePartial } from '../../shared/protocol/partial-payload.js';
 import { coordinatorSession, workerSession } from '../../shared/protocol/session.js';
 import { encodeShardData } from '../../shared/protocol/tensor-payload.js';
@@ -17,6 +18,7 @@ import { toWorker } from '../../shared/protocol/to-worker.js';
 import { deriveSeed, Random } from '../../shared/random.js';
 import { bytesOf } from '../../shared/tensors.js';
 import { peerLimits } from '../../shared/transport/connection.js';
+import { IncomingPayloads } from '../../shared/transport/payload-memory.js';
 import { subtreesOf, sumTree } from '../../shared/tree.js';
 import { WorkerActor } from '../../worker/actor.js';
 import type { ToThread } from '../../worker/thread-messages.js';
@@ -259,17 +261,26 @@ async function fuzzWorker(random: Random): Promise<void> {
 /** Whatever the bytes: a frame, a wait for more, or a coded refusal; and what is damaged is no other frame. */
 function fuzzCodec(random: Random): void {
   const limits = { ...peerLimits, maxHeaderBytes: 100_000, maxPayloadBytes: 100_000 };
+  const files = openMemoryFiles();
   for (let i = 0; i < perCase; i++) {
     const corpus = random.next() < 0.5 ? toWorkerCorpus : toCoordinatorCorpus;
     const envelope = { run, term: 1, incarnation: 1 };
     const pieces = anyPieces(random, envelope, corpus);
     const decoder = new FrameDecoder(limits);
+    if (files !== null) decoder.lookIn(otherEndOf(files));
     for (const piece of damaged(random, pieces.length === 0 ? [new Uint8Array(8)] : pieces)) {
       const decoded = decoder.push(piece);
       assert(['frame', 'incomplete', 'refused'].includes(decoded.status));
       if (decoded.status === 'refused') break;
     }
   }
+  files?.close();
+}
+
+/** Payloads in memory as they come out at a worker: of any length that is asked for, and of no meaning. */
+function otherEndOf({ memory, descriptors }: MemoryFiles): PayloadStore {
+  memory.lineFor({ begins: true }).put([new Uint8Array(2_000)], 2_000, 2_000);
+  return new IncomingPayloads(descriptors[0]);
 }
 
 it('the messages that are damaged are good ones at first', () => {

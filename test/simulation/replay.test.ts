@@ -26,7 +26,7 @@ describe('a simulated run', () => {
   it('saves what callbacks knew before a step whose only result is not finite ends the run', async () => {
     const fault: Fault = { kind: 'result not finite', phase: 'computing', fromStep: 3, skip: 0, choice: 0 };
     const lines: string[] = [];
-    const scenario = { workerStartsMs: [0], audits: false, faults: [fault] };
+    const scenario = { workerStartsMs: [0], auditFraction: 0, faults: [fault] };
     await simulate(1, { scenario, onTrace: (line) => lines.push(line) });
     expect(lines.filter((line) => line.includes('failed: step'))).toEqual([
       expect.stringMatching(/failed: step \d+ is not finite/),

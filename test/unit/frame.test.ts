@@ -6,6 +6,7 @@ import { checksumOf } from '../../shared/protocol/checksum.js';
 import {
   type Decoded,
   encodeFrame,
+  encodeHead,
   FrameDecoder,
   headOverheadBytes,
   sealPayload,
@@ -257,4 +258,44 @@ it('keeps a head within its header and the stated overhead', () => {
       expect(head.byteLength).toBeLessThanOrEqual(headerBytes + headOverheadBytes);
     }),
   );
+});
+
+describe('a frame whose payload lies in memory', () => {
+  const payload = sealPayload([Uint8Array.of(1, 2, 3, 4)]);
+  const place = { number: 3, offset: 4_096 };
+  const head = encodeHead({ type: 'x' }, payload, place);
+  /** What memory gives, and what it was asked for. */
+  function decode(bytes: Uint8Array | null, piece = head) {
+    const asked: unknown[] = [];
+    const decoder = new FrameDecoder(limits);
+    decoder.lookIn({
+      take: (...about) => {
+        asked.push(about);
+        return bytes;
+      },
+    });
+    return { decoded: decoder.push(piece), asked };
+  }
+
+  it('is whole with its head', () => {
+    const { decoded, asked } = decode(payload.pieces[0]);
+    expect(decoded).toEqual({ status: 'frame', body: { type: 'x' }, payload: payload.pieces[0] });
+    expect(asked).toEqual([[place, 4]]);
+  });
+
+  it('is refused when the memory holds something else, or nothing', () => {
+    expect(decode(Uint8Array.of(1, 2, 3, 5)).decoded).toMatchObject({ code: 'checksum' });
+    expect(decode(null).decoded).toMatchObject({ code: 'malformed' });
+  });
+
+  it('is refused before memory is asked when it is too large, or a payload follows as well', () => {
+    const large = encodeHead({}, { bytes: limits.maxPayloadBytes + 1, crc32: 0 }, place);
+    expect(decode(payload.pieces[0], large)).toMatchObject({ decoded: { code: 'oversize' }, asked: [] });
+    const both = joined([head, ...payload.pieces]);
+    expect(decode(payload.pieces[0], both)).toMatchObject({ decoded: { code: 'malformed' }, asked: [] });
+  });
+
+  it('is refused by whoever shares no memory', () => {
+    expect(pushAll([head])).toMatchObject({ status: 'refused', code: 'malformed' });
+  });
 });

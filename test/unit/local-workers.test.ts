@@ -51,6 +51,7 @@ const config = {
   job: null,
   faults: false,
 };
+const told = { ...config, memory: false };
 
 beforeEach(() => {
   children.length = 0;
@@ -94,11 +95,11 @@ const newest = (): FakeChild => children[children.length - 1];
 describe('local workers', () => {
   it('are told what to join, and replaced when they end by themselves', () => {
     const { clock, delays, gone } = started(2);
-    expect(children.map(({ sent }) => sent)).toEqual([[config], [config]]);
+    expect(children.map(({ sent }) => sent)).toEqual([[told], [told]]);
     children[0].end(1);
     pass(clock, 0);
     expect(children).toHaveLength(3);
-    expect(newest().sent).toEqual([config]);
+    expect(newest().sent).toEqual([told]);
     expect([delays, gone]).toEqual([[0], []]);
   });
 

@@ -1,3 +1,4 @@
+import { subtractScaled } from '../../../shared/float32.js';
 import type { UpdateRule, VariableUpdate } from './rule.js';
 
 export interface SgdParams {
@@ -13,7 +14,7 @@ export function sgdRule({ momentum, nesterov }: SgdParams): UpdateRule {
 }
 
 function descend({ weights, gradient, next, learningRate, shrink }: VariableUpdate): void {
-  for (let i = 0; i < next.length; i++) next[i] = weights[i] * shrink - learningRate * gradient[i];
+  subtractScaled(next, [weights, shrink], [gradient, learningRate]);
 }
 
 function descendMomentum(variable: VariableUpdate, momentum: number): void {

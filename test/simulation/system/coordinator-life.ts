@@ -10,6 +10,7 @@ import { arraySource } from '../../../coordinator/data/array-source.js';
 import type { BatchSource } from '../../../coordinator/data/dataset.js';
 import { streamSource } from '../../../coordinator/data/stream-source.js';
 import type { RunEvent } from '../../../coordinator/events.js';
+import { auditedShards } from '../../../coordinator/loop/audited-shards.js';
 import { ModelState } from '../../../coordinator/loop/model-state.js';
 import { receiptsFor } from '../../../coordinator/loop/receipts-for.js';
 import { RunCheckpoints } from '../../../coordinator/loop/run-checkpoints.js';
@@ -76,8 +77,10 @@ export class CoordinatorLife {
       continuedMs: () => this.process.continuedMs,
       shards: job.shards,
       patienceMs: world.limits.deadlineFloorMs,
-      audits: world.scenario.audits,
-      mayDoubt: () => world.scenario.audits || world.faults.hasSpoiled,
+      audits: world.scenario.auditFraction > 0,
+      audited: (step, present) =>
+        auditedShards({ seed: job.seed, fraction: world.scenario.auditFraction }, step, present),
+      mayDoubt: () => world.scenario.auditFraction > 0 || world.faults.hasSpoiled,
     });
     this.callbacks = [
       journal(this, world),
@@ -90,6 +93,8 @@ export class CoordinatorLife {
         if (!this.process.isAlive) return;
         this.stage = 'committing';
         world.invariants.committing(this, sum);
+        // Of one whose folder was taken over only the bits count.
+        if (world.life === this) this.traffic.committing();
       },
     );
   }
@@ -170,7 +175,7 @@ export class CoordinatorLife {
       epochs: job.epochs,
       shards,
       seed,
-      auditFraction: scenario.audits ? 1 : 0,
+      auditFraction: scenario.auditFraction,
       callbacks: this.callbacks,
       checkpoints,
       resume,

@@ -6,10 +6,8 @@ import type { ShardRecord, TrafficOptions } from './traffic.js';
 
 /** Nobody has it, and somebody is idle: dealt at once, or at the next tick. */
 const freeMs = 1_000;
-/** Before much is known of how long a shard takes, its deadline is no longer; then whoever is idle computes it too. */
-const lateMs = 4_000;
-/** A deadline is no longer than so many times what the slowest shard took: the usual time, and 6 times its spread. */
-const deviations = 7;
+/** A deadline is looked at with every tick. */
+const tickSlackMs = 500;
 /** So many deadlines later a worker is lost that is heard and does not answer. */
 const deadlines = 20;
 
@@ -18,9 +16,10 @@ export class Dealing {
   readonly #shards: ReadonlyMap<string, ShardRecord>;
   readonly #members: Members;
   readonly #options: TrafficOptions;
+  readonly #usual = new UsualTimes();
+  /** When each worker answered last: then it began with the next thing that it was ordered. */
+  readonly #answeredMs = new Map<Line, number>();
   #round = 0;
-  /** What a shard has taken at most. */
-  #slowestMs = 0;
   /** Who had nothing to do when the round began, and how many shards each was given then; null once that is judged. */
   #begun: { readonly idle: readonly Line[]; readonly given: Map<Line, number> } | null = null;
 
@@ -40,8 +39,24 @@ export class Dealing {
     given?.set(line, (given.get(line) ?? 0) + shards);
   }
 
-  answered(perShardMs: number): void {
-    this.#slowestMs = Math.max(this.#slowestMs, perShardMs);
+  /** An answer for so many shards, which were ordered at that time. */
+  answered(line: Line, kind: string, shards: number, orderedMs: number): void {
+    const nowMs = this.#options.nowMs();
+    this.#usual.took(kind, (nowMs - this.#turnMs(line, orderedMs)) / shards);
+    this.#answeredMs.set(line, nowMs);
+  }
+
+  /** When a worker could begin with something that was ordered at that time. */
+  #turnMs(line: Line, orderedMs: number): number {
+    return Math.max(orderedMs, this.#answeredMs.get(line) ?? orderedMs);
+  }
+
+  /** For how long a worker has owed its next answer; 0 if it owes none. */
+  owedMs(line: Line): number {
+    let sinceMs = Number.POSITIVE_INFINITY;
+    for (const { holders } of this.#shards.values())
+      sinceMs = Math.min(sinceMs, holders.get(line) ?? sinceMs);
+    return Number.isFinite(sinceMs) ? this.#options.nowMs() - this.#turnMs(line, sinceMs) : 0;
   }
 
   #idle(): Line[] {
@@ -68,18 +83,24 @@ export class Dealing {
   check(): void {
     const { nowMs: now, continuedMs } = this.#options;
     const [nowMs, goesOnSinceMs] = [now(), continuedMs()];
-    const deadlineMs = lateMs + this.#options.shards * deviations * this.#slowestMs;
-    const openMs = Math.max(limits.answerMs, deadlines * deadlineMs) + freeMs;
+    const outstanding = new Map<Line, number>();
+    for (const { holders } of this.#shards.values())
+      for (const line of holders.keys()) outstanding.set(line, (outstanding.get(line) ?? 0) + 1);
     let hasIdle: boolean | null = null;
-    for (const { round, shard, holders, isAnswered, freeSinceMs } of this.#shards.values()) {
-      for (const orderedMs of holders.values()) {
-        if (nowMs - Math.max(orderedMs, goesOnSinceMs) > openMs)
-          throw new InvariantBroken('I5', `shard ${round}:${shard} is open since ${nowMs - orderedMs} ms`);
+    for (const { round, shard, kind, holders, isAnswered, freeSinceMs } of this.#shards.values()) {
+      let waitedMs = nowMs - Math.max(freeSinceMs, goesOnSinceMs);
+      let patienceMs = freeMs;
+      for (const [line, orderedMs] of holders) {
+        const heldMs = nowMs - Math.max(this.#turnMs(line, orderedMs), goesOnSinceMs);
+        const deadlineMs = this.#usual.deadlineMs(kind, outstanding.get(line) ?? 1);
+        const openMs = Math.max(limits.answerMs, deadlines * deadlineMs);
+        if (heldMs > openMs + freeMs)
+          throw new InvariantBroken('I5', `shard ${round}:${shard} is open since ${heldMs} ms`);
+        // The last one that took it over has the longest to go.
+        waitedMs = Math.min(waitedMs, heldMs);
+        patienceMs = Math.max(patienceMs, deadlineMs + tickSlackMs);
       }
-      if (round !== this.#round || isAnswered) continue;
-      const sinceMs = holders.size === 0 ? freeSinceMs : Math.max(...holders.values());
-      const waitedMs = nowMs - Math.max(sinceMs, goesOnSinceMs);
-      if (waitedMs <= (holders.size === 0 ? freeMs : deadlineMs)) continue;
+      if (round !== this.#round || isAnswered || waitedMs <= patienceMs) continue;
       hasIdle ??= this.#idle().length > 0;
       if (hasIdle)
         throw new InvariantBroken(
@@ -87,5 +108,26 @@ export class Dealing {
           `shard ${round}:${shard} waits for ${waitedMs} ms beside an idle worker`,
         );
     }
+  }
+}
+
+/** Answers of a kind that say what is usual. */
+const enough = 5;
+const remembered = 64;
+
+/** What answers took lately, for each shard, and how long the next may take. */
+class UsualTimes {
+  readonly #tookMs = new Map<string, number[]>();
+
+  took(kind: string, perShardMs: number): void {
+    this.#tookMs.set(kind, [...(this.#tookMs.get(kind) ?? []), perShardMs].slice(-remembered));
+  }
+
+  /** The longest deadline of so many shards: their median deviation is no larger than their median. */
+  deadlineMs(kind: string, shards: number): number {
+    const tookMs = this.#tookMs.get(kind) ?? [];
+    if (tookMs.length < enough) return limits.warmUpMs + shards * limits.unknownShardMs;
+    const median = [...tookMs].sort((a, b) => a - b)[tookMs.length >> 1];
+    return limits.deadlineFloorMs + shards * 7 * median;
   }
 }

@@ -9,8 +9,8 @@ import type { World } from './world.js';
 /** Lets the scenario's faults strike, and notes where each took effect. */
 export class FaultInjector {
   readonly effects = new EffectTable();
-  /** Whether a worker has given a result that is not what its shard gives. */
-  hasSpoiled = false;
+  /** Workers that have given a result that is not what its shard gives. */
+  readonly spoilers = new Set<SimulatedWorker>();
   /** Whether there was nobody to confirm a result that is not finite. */
   #isUnchecked = false;
   readonly world: World;
@@ -45,6 +45,10 @@ export class FaultInjector {
     };
   }
 
+  get hasSpoiled(): boolean {
+    return this.spoilers.size > 0;
+  }
+
   /** After every event: what is due now? */
   look(): void {
     if (this.#late !== null) this.took(this.#late);
@@ -75,7 +79,9 @@ export class FaultInjector {
       return message.includes('ENOSPC') && this.excuses.has('disk');
     }
     if (code === 'NOT_FINITE') return this.hasSpoiled && this.#isUnchecked;
-    if (code === 'NOT_DETERMINISTIC') return this.hasSpoiled;
+    // A third decides, unless it is wrong as well.
+    if (code === 'NOT_DETERMINISTIC')
+      return this.hasSpoiled && (this.spoilers.size > 1 || /^workers \d+ and \d+ disagree/.test(message));
     if (code !== 'NO_WORKERS' || !this.excuses.has('gone')) return false;
     // Not a moment too early.
     return (life?.traffic.members.longestNoneReadyMs ?? 0) >= limits.withoutWorkersMs;
@@ -83,9 +89,12 @@ export class FaultInjector {
 
   /** The coordinator has said that something is not as it should be. */
   warned(message: string): void {
-    if (message.includes('gave NaN or Inf') && message.includes('no other worker can check it'))
+    if (message.includes('gave NaN or Inf') && message.includes('no other worker can check it')) {
       this.#isUnchecked = true;
-    if (message.includes('gave different bits')) this.world.life?.traffic.noticed();
+      this.world.life?.traffic.answers.unconfirmed();
+    }
+    if (message.includes('gave different bits')) this.world.life?.traffic.answers.noticed();
+    if (message.includes('was to be computed twice')) this.world.life?.traffic.answers.unconfirmed();
   }
 
   /** How much later than usual the next batch comes. */

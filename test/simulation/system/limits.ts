@@ -3,7 +3,7 @@ import type { RunLimits } from '../../../coordinator/core/run.js';
 /** Shorter than a real run's, so that what they limit happens within seconds of virtual time. */
 export const limits: RunLimits = {
   silenceMs: 3_000,
-  prepareMs: 5_000,
+  prepareMs: 2_000,
   answerMs: 10_000,
   withoutWorkersMs: 20_000,
   lossesPerShard: 5,

@@ -19,8 +19,8 @@ export interface Scenario {
   readonly everySteps: number;
   /** How long after its end the coordinator is started again. */
   readonly restartMs: number;
-  /** Whether every shard of a step is computed twice. */
-  readonly audits: boolean;
+  /** The share of a step's shards that are computed twice. */
+  readonly auditFraction: number;
   readonly faults: readonly Fault[];
 }
 
@@ -41,7 +41,7 @@ export function scenarioOf(seed: number): Scenario {
     diskMs: pick(0.3, 1, 4),
     everySteps: pick(3, 5, 10),
     restartMs: 50 + random.below(1_000),
-    audits: hasWrongResults || random.below(12) === 0,
+    auditFraction: hasWrongResults ? 1 : ([1, 0.5][random.below(12)] ?? 0),
     faults,
   };
 }

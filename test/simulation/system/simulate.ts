@@ -18,7 +18,7 @@ const receipts = new Map<number, ReadonlySet<string>>();
 async function receiptsFor(variant: number): Promise<ReadonlySet<string>> {
   const known = receipts.get(variant);
   if (known !== undefined) return known;
-  const scenario = { ...scenarioOf(variant), variant, faults: [], audits: false, workerStartsMs: [0] };
+  const scenario = { ...scenarioOf(variant), variant, faults: [], auditFraction: 0, workerStartsMs: [0] };
   const reference = referenceFor(variant);
   const world = new World({ scenario, reference, encodes: false, receipts: null, onTrace: null });
   await world.run();

@@ -137,6 +137,10 @@ export class SimulatedWorker {
     this.traffic = traffic;
     void end.closed.then(({ code }) => {
       this.#parting = code;
+      if (code === 'wrong_result' && !this.#world.faults.spoilers.has(this))
+        this.#world.fail(
+          new RangeError('I1: a worker is sent away for wrong numbers that it did not compute'),
+        );
       if (this.line === line) this.line = null;
     });
     return session;

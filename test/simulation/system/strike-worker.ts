@@ -121,7 +121,7 @@ function spoilLate(injector: FaultInjector, fault: Fault, worker: SimulatedWorke
     sickness.slowness = 1;
     const { traffic, line } = worker;
     if (line === null || traffic === null || !traffic.isAnswered(step, shard)) return;
-    injector.hasSpoiled = true;
+    injector.spoilers.add(worker);
     injector.took(fault);
     traffic.spoils(line);
     // A bit could be rounded away where the shard is added to others.
@@ -145,7 +145,7 @@ function spoil(
     if (fault.kind === 'result wrong' && ready < 3) return;
     left -= 1;
     if (left === 0) worker.sickness.spoil = null;
-    injector.hasSpoiled = true;
+    injector.spoilers.add(worker);
     injector.took(fault);
     spoil(partial);
   };
@@ -181,6 +181,7 @@ function repeat(injector: FaultInjector, fault: Fault, line: Line): boolean {
   if (lastPartial === null) return false;
   injector.took(fault);
   injector.world.echo.isOn = true;
+  injector.world.life?.traffic.verdicts.tampered(line);
   const { payload } = lastPartial;
   const { message, ...envelope } = lastPartial.body;
   const { round, lo, hi } = message;
@@ -188,6 +189,8 @@ function repeat(injector: FaultInjector, fault: Fault, line: Line): boolean {
   const own = { ...envelope, incarnation: line.incarnation };
   const failed = { type: 'failed', shard: null, code: 'WORKER_FAILED', message: 'old', hint: 'none' };
   const kind = fault.choice % 7;
+  // Of the present round only what it does not hold: anything else would be true.
+  const past = injector.world.life?.traffic.holds(line, round) ? 1 : fault.choice >>> 8;
   if (kind === 6 && lastOrder !== null) {
     // What the coordinator said, on a connection that it was not meant for, or that is over.
     line.ends[0].send({ ...lastOrder, incarnation: (line.incarnation ?? 0) + 1 });
@@ -199,7 +202,7 @@ function repeat(injector: FaultInjector, fault: Fault, line: Line): boolean {
     { ...envelope, message: { ...message, lo: lo + shards, hi: hi + shards } },
     { ...envelope, message: { ...message, hi: shards + 1 } },
     { ...own, run: 'another', message },
-    { ...own, message: { ...failed, order: { round: Math.max(0, round - 1), lo, hi } } },
+    { ...own, message: { ...failed, order: { round: Math.max(0, round - (past % 2)), lo, hi } } },
     { ...own, incarnation: (line.incarnation ?? 0) + 1, message },
   ][kind];
   injector.world.trace('fault', () => `repeats ${JSON.stringify(body.message)}`);

@@ -1,35 +1,29 @@
+import { Answers } from './answers.js';
 import { Dealing } from './dealing.js';
+import type { Envelope, Message } from './envelope.js';
 import { InvariantBroken } from './invariants.js';
+import { limits } from './limits.js';
 import type { Line } from './line.js';
 import { Members } from './members.js';
-
-interface Message {
-  readonly type: string;
-  readonly round?: number;
-  readonly kind?: string;
-  readonly step?: number;
-  readonly lo?: number;
-  readonly hi?: number;
-  readonly code?: string;
-  readonly order?: { readonly round: number; readonly lo: number; readonly hi: number } | null;
-}
-
-interface Envelope {
-  readonly run: string;
-  readonly term: number;
-  readonly incarnation: number;
-  readonly message?: Message;
-}
+import { Verdicts } from './verdicts.js';
 
 /** One shard of one round. */
 export interface ShardRecord {
   readonly round: number;
+  /** Of the round: whether it trains. */
+  readonly kind: string;
   readonly shard: number;
   /** Lines on which it is outstanding, with the time of the order. */
   readonly holders: Map<Line, number>;
   isAnswered: boolean;
-  /** How often it was outstanding on a line that was lost. */
+  /** Whether two answers for it differ. */
+  isDisputed: boolean;
+  /** Lines on which an answer for it has come, in their order. */
+  answeredOn: readonly Line[];
+  /** How often a worker died over it. */
   losses: number;
+  /** How many workers could not compute it. */
+  failures: number;
   /** Since when nobody has it, if it was ordered before. */
   freeSinceMs: number;
 }
@@ -44,8 +38,10 @@ export interface TrafficOptions {
   readonly shards: number;
   /** A holder that takes longer may be doubled. */
   readonly patienceMs: number;
-  /** Whether every shard is computed twice. */
+  /** Whether shards are computed twice. */
   readonly audits: boolean;
+  /** Of the present shards of a step those that two workers must agree on. */
+  readonly audited: (step: number, present: number) => readonly number[];
   /** Whether a shard may be computed again although an answer for it has come. */
   readonly mayDoubt: () => boolean;
 }
@@ -55,9 +51,11 @@ export interface TrafficOptions {
  * shards may be computed: each once, and again only where its holder was lost, took long, or is to be checked.
  */
 export class Traffic {
-  /** The most often that one shard was outstanding on a line that was lost. */
+  /** The most workers that died over one shard. */
   mostLosses = 0;
   readonly members: Members;
+  readonly answers: Answers;
+  readonly verdicts = new Verdicts();
   readonly #options: TrafficOptions;
   readonly #dealing: Dealing;
   /** By `round:shard`: of the present round, and those that are still outstanding. */
@@ -66,19 +64,19 @@ export class Traffic {
   readonly #trained = new Set<string>();
   /** Partials that were sent on a line and have not arrived. */
   readonly #underWay = new Map<Line, number>();
-  /** Messages of another connection that have come and were not rejected. */
-  readonly #unrejected = new Map<Line, number>();
   /** Lines whose next partial is not what its shards give, then which one that is, as `round:lo`. */
   readonly #wrong = new Map<Line, string | null>();
   #round = 0;
   #step: number | null = null;
-  #isUnnoticed = false;
+  /** For how long those that are gone had owed an answer, by number. */
+  readonly #owedMs = new Map<number | null, number>();
   #computed = 0;
   #ordered = 0;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
     this.members = new Members(options);
+    this.answers = new Answers(this.#shards, options);
     this.#dealing = new Dealing(this.#shards, this.members, options);
   }
 
@@ -98,16 +96,17 @@ export class Traffic {
     if (message === undefined) return;
     // What is not of this connection has no effect; that it has none is seen in everything else.
     if (!this.isOwn(line, body)) {
-      if (from === 1 && moment === 'arrived' && line.ends[0].isOpen) this.#reject(line, 1);
+      if (from === 1 && moment === 'arrived') this.verdicts.futile(line);
       return;
     }
     const { type } = message;
     if (moment === 'sent') this.members.sent(line, from, type);
     else this.members.arrived(line, from, type);
-    if (from === 0 && type === 'rejected' && moment === 'sent' && staleCodes.has(message.code ?? ''))
-      this.#reject(line, -1);
-    if (from === 0 && type === 'compute' && moment === 'sent') this.#order(line, message);
-    if (from === 1 && moment === 'arrived' && type === 'goodbye') this.lost(line);
+    if (from === 0 && moment === 'sent') this.#say(line, message);
+    if (from === 1 && moment === 'arrived' && type === 'goodbye') {
+      this.verdicts.left(line);
+      this.lost(line);
+    }
     if (from === 1 && moment === 'arrived' && type === 'failed') this.#fail(line, message);
     if (from === 1 && type === 'partial') {
       this.#underWay.set(line, Math.max(0, (this.#underWay.get(line) ?? 0) + (moment === 'sent' ? 1 : -1)));
@@ -122,18 +121,21 @@ export class Traffic {
     return run === this.#options.run && term === this.#options.term && incarnation === line.incarnation;
   }
 
-  #reject(line: Line, count: 1 | -1): void {
-    this.#unrejected.set(line, Math.max(0, (this.#unrejected.get(line) ?? 0) + count));
+  /** The coordinator says something to a worker. */
+  #say(line: Line, message: Message): void {
+    const { type, code = '', round } = message;
+    if (type === 'compute') this.#order(line, message);
+    if (type === 'cancel' && this.holds(line, round))
+      throw new InvariantBroken('I3', `round ${round} is cancelled, and an answer for it is outstanding`);
+    if (type !== 'rejected') return;
+    this.verdicts.rejected(line, code);
+    if (code === 'wrong_result') this.answers.purge(line);
   }
 
   /** After every event: what it should have led to at once. */
   settled(): void {
-    for (const [line, count] of this.#unrejected) {
-      if (count > 0 && line.ends[0].isOpen)
-        throw new InvariantBroken('I4', 'a message of another run, term or incarnation was not rejected');
-    }
-    this.#unrejected.clear();
-    if (this.#isUnnoticed) throw new InvariantBroken('I1', 'two answers differ, and nobody was told');
+    this.verdicts.settled();
+    this.answers.settled();
     this.#dealing.settled();
   }
 
@@ -143,14 +145,19 @@ export class Traffic {
     this.#dealing.check();
   }
 
-  /** The coordinator has told that two answers differ. */
-  noticed(): void {
-    this.#isUnnoticed = false;
+  /** The sum of the present round is about to be applied. */
+  committing(): void {
+    this.answers.committing(this.#round, this.#step ?? 0);
   }
 
   /** Whether somebody's answer for a shard of a training step has come. */
   isAnswered(step: number, shard: number): boolean {
     return this.#trained.has(`${step}:${shard}`);
+  }
+
+  /** Whether something of a round is outstanding on a line. */
+  holds(line: Line, inRound: number | undefined): boolean {
+    return [...this.#shards.values()].some(({ round, holders }) => round === inRound && holders.has(line));
   }
 
   /** The next partial on a line will be wrong. */
@@ -162,12 +169,22 @@ export class Traffic {
   lost(line: Line): void {
     this.#underWay.delete(line);
     this.members.remove(line);
+    this.#owedMs.set(line.incarnation, this.#dealing.owedMs(line));
     for (const record of this.#shards.values()) {
       if (!record.holders.delete(line)) continue;
-      record.losses += 1;
+      const isOpen = !record.isAnswered || this.#options.mayDoubt();
+      if (isOpen && !this.verdicts.hasParted(line)) record.losses += 1;
       record.freeSinceMs = this.#options.nowMs();
       this.mostLosses = Math.max(this.mostLosses, record.losses);
     }
+  }
+
+  /** A worker is lost although its line is open: it must have given a reason. */
+  evicted(worker: number, reason: string): void {
+    if (reason.startsWith('silent for')) this.members.lostForSilence(worker);
+    const owedMs = this.#owedMs.get(worker) ?? limits.answerMs;
+    if (reason.startsWith('no answer for') && owedMs < limits.answerMs)
+      throw new InvariantBroken('I5', `worker ${worker} is lost for an answer that it owed for ${owedMs} ms`);
   }
 
   /** A worker begins a shard: nobody computes what was not ordered, or one order twice. */
@@ -177,7 +194,7 @@ export class Traffic {
     throw new InvariantBroken('I3', `${this.#computed} shards were computed, ${this.#ordered} were ordered`);
   }
 
-  #order(line: Line, { kind, round = 0, step = 0, lo = 0, hi = 0 }: Message): void {
+  #order(line: Line, { kind = '', round = 0, step = 0, lo = 0, hi = 0 }: Message): void {
     if (round > this.#round) this.#begin(round, kind === 'train' ? step : null);
     this.#dealing.ordered(line, hi - lo);
     for (let shard = lo; shard < hi; shard++) {
@@ -185,13 +202,18 @@ export class Traffic {
       const freeSinceMs = this.#options.nowMs();
       const record = this.#shards.get(key) ?? {
         round,
+        kind,
         shard,
         holders: new Map<Line, number>(),
         isAnswered: false,
+        isDisputed: false,
+        answeredOn: [],
         losses: 0,
+        failures: 0,
         freeSinceMs,
       };
       this.#shards.set(key, record);
+      this.answers.ordered(line, record);
       this.#justify(key, record);
       record.holders.set(line, this.#options.nowMs());
       this.#ordered += 1;
@@ -201,13 +223,18 @@ export class Traffic {
   #begin(round: number, step: number | null): void {
     this.#round = round;
     this.#step = step;
+    this.answers.begins();
     for (const [key, { holders }] of this.#shards) if (holders.size === 0) this.#shards.delete(key);
     this.#dealing.begins(round);
   }
 
   /** Why a shard is ordered: nobody has it, or whoever has it is slow, or what came of it is doubted. */
-  #justify(key: string, { holders, isAnswered }: ShardRecord): void {
+  #justify(key: string, { holders, isAnswered, losses, failures }: ShardRecord): void {
     if (this.#options.mayDoubt()) return;
+    if (failures > 1)
+      throw new InvariantBroken('I5', `two workers failed at shard ${key}, and it is ordered again`);
+    if (losses >= limits.lossesPerShard)
+      throw new InvariantBroken('I5', `${losses} workers died over shard ${key}, and it is ordered again`);
     if (isAnswered) throw new InvariantBroken('I3', `shard ${key} was answered, and is ordered again`);
     for (const line of holders.keys()) {
       const heldMs = this.#options.nowMs() - this.#oldestOrderMs(line);
@@ -226,29 +253,30 @@ export class Traffic {
 
   #answer(line: Line, { round = 0, lo = 0, hi = 0 }: Message): void {
     const isWrong = this.#wrong.get(line) === `${round}:${lo}` && this.#wrong.delete(line);
+    const first = this.#shards.get(`${round}:${lo}`);
+    const orderedMs = first?.holders.get(line);
+    if (first === undefined || orderedMs === undefined) return this.verdicts.futile(line);
+    this.#dealing.answered(line, first.kind, hi - lo, orderedMs);
     for (let shard = lo; shard < hi; shard++) {
       const record = this.#shards.get(`${round}:${shard}`);
-      const orderedMs = record?.holders.get(line);
-      if (record === undefined || orderedMs === undefined) continue;
-      record.holders.delete(line);
-      this.#dealing.answered((this.#options.nowMs() - orderedMs) / (hi - lo));
-      // It is compared with the answer that came before.
-      if (isWrong && record.isAnswered) this.#isUnnoticed = true;
+      if (record?.holders.delete(line) !== true) continue;
+      this.answers.came(line, record, isWrong);
       record.isAnswered = true;
       if (round === this.#round && this.#step !== null) this.#trained.add(`${this.#step}:${shard}`);
     }
   }
 
   /** A worker says that it cannot compute an order that it has: it is given no other. */
-  #fail(line: Line, { order }: Message): void {
+  #fail(line: Line, { order, shard }: Message): void {
+    if (order === null) this.verdicts.failed(line);
     if (order === null || order === undefined) return;
     for (const record of this.#shards.values()) {
       const isOrdered = record.round === order.round && order.lo <= record.shard && record.shard < order.hi;
       if (!isOrdered || !record.holders.delete(line)) continue;
       record.freeSinceMs = this.#options.nowMs();
+      if (record.shard === shard) record.failures += 1;
       this.members.failed(line);
+      this.verdicts.failed(line);
     }
   }
 }
-
-const staleCodes: ReadonlySet<string> = new Set(['wrong_run', 'stale_term', 'stale_incarnation']);

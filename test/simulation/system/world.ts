@@ -236,8 +236,7 @@ export class World {
       case 'worker-lost':
         this.#progress();
         tell(JSON.stringify(event));
-        if (event.reason.startsWith('silent for')) life.traffic.members.lostForSilence(event.worker);
-        return;
+        return life.traffic.evicted(event.worker, event.reason);
       case 'test-batch':
       case 'worker-joined':
         this.#progress();

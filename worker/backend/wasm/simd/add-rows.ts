@@ -8,7 +8,7 @@ import {
   seq,
   v128,
   whileBelow,
-} from './assembler.js';
+} from '../../../../shared/simd/assembler.js';
 
 const vectorsPerTile = 4;
 

@@ -9,7 +9,7 @@ import {
   v128,
   when,
   whileBelow,
-} from './assembler.js';
+} from '../../../../shared/simd/assembler.js';
 
 /**
  * Adds the gradient of one pooling window to `dx`: for each channel, dy goes to the first pixel of the window (row by

@@ -1,7 +1,7 @@
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { LockstepError } from '../../../../shared/errors.js';
+import { assembleModule } from '../../../../shared/simd/assembler.js';
 import { addRows } from './add-rows.js';
-import { assembleModule } from './assembler.js';
 import { addMaxPoolGradient } from './max-pool-gradient.js';
 import { addMultipliedRows } from './multiply-rows.js';
 import { addProduct } from './product.js';
@@ -9,15 +9,6 @@ import { addProductTransposed } from './product-transposed.js';
 import { reluGradient } from './relu-gradient.js';
 import { addTransposedProduct } from './transposed-product.js';
 import { winogradTransforms } from './winograd.js';
-
-declare global {
-  // Part of every host we run on, but typed only by TypeScript's DOM library.
-  const WebAssembly: {
-    Memory: abstract new () => object;
-    Module: new (bytes: Uint8Array) => object;
-    Instance: new (module: object, imports: object) => { exports: object };
-  };
-}
 
 const functions = {
   addMaxPoolGradient,

@@ -8,7 +8,7 @@ import {
   seq,
   v128,
   whileBelow,
-} from './assembler.js';
+} from '../../../../shared/simd/assembler.js';
 
 /**
  * `out += a ⊙ b`, element by element, for `rows` rows of n contiguous floats, one row after another; a step of zero

@@ -9,7 +9,7 @@ import {
   v128,
   when,
   whileBelow,
-} from './assembler.js';
+} from '../../../../shared/simd/assembler.js';
 
 /**
  * `out = x > 0 ? dy : 0`, element by element; for NaN in x it is 0. Parameters: addresses of dy, x and out, and how

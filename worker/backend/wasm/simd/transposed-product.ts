@@ -9,7 +9,7 @@ import {
   v128,
   when,
   whileBelow,
-} from './assembler.js';
+} from '../../../../shared/simd/assembler.js';
 
 const rowsPerTile = 4;
 

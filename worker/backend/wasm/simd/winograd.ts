@@ -8,7 +8,7 @@ import {
   seq,
   v128,
   whileBelow,
-} from './assembler.js';
+} from '../../../../shared/simd/assembler.js';
 
 /**
  * The transforms of Winograd's minimal filtering F(2×2, 3×3) (Lavin & Gray 2015, "Fast algorithms for convolutional

@@ -86,6 +86,14 @@ export const v128 = {
   load: load(...simd(0)),
   loadSplat: load(...simd(9)),
   store: store(...simd(11)),
+  /** Two floats, and zeros above them. */
+  load64Zero: load(...simd(93)),
+  load64Splat: load(...simd(10)),
+  /** The lower two floats. */
+  storeLow64: (address: Code, value: Code, offset = 0): Code => [
+    ...[...address, ...value, ...simd(91), 3],
+    ...[...unsigned(offset), 0],
+  ],
   and: binary(...simd(78)),
   /** Bits of the first operand that are not set in the second. */
   andNot: binary(...simd(79)),
@@ -100,6 +108,20 @@ export const f32x4 = {
   add: binary(...simd(228)),
   sub: binary(...simd(229)),
   mul: binary(...simd(230)),
+  /** Two float64 rounded to the lower two lanes, and zeros above them. */
+  demote: unary(...simd(94)),
+};
+
+export const f64x2 = {
+  /** Of the lower two lanes of floats. */
+  promoteLow: unary(...simd(95)),
+  sub: binary(...simd(241)),
+  mul: binary(...simd(242)),
+};
+
+export const i32x4 = {
+  splat: unary(...simd(17)),
+  equal: binary(...simd(55)),
 };
 
 /** A parameter or local variable of the function being assembled. */

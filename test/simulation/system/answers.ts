@@ -1,0 +1,83 @@
+import { InvariantBroken } from './invariants.js';
+import type { Line } from './line.js';
+import type { ShardRecord, TrafficOptions } from './traffic.js';
+
+/** Whose answers are in the sum of a round: each shard has as many as it needs, of workers that are sound. */
+export class Answers {
+  readonly #shards: ReadonlyMap<string, ShardRecord>;
+  readonly #options: Pick<TrafficOptions, 'audited'>;
+  /** Two answers differ, and the coordinator has not told so yet. */
+  #isUnnoticed = false;
+  /** Whether a worker was sent away for wrong numbers in this round: then some of it is computed anew. */
+  #isPurged = false;
+  /** Whether it was told that nobody can confirm what is to be computed twice: that is told once. */
+  #isUnconfirmed = false;
+
+  constructor(shards: ReadonlyMap<string, ShardRecord>, options: Pick<TrafficOptions, 'audited'>) {
+    this.#shards = shards;
+    this.#options = options;
+  }
+
+  /** A round begins. */
+  begins(): void {
+    this.#isPurged = false;
+  }
+
+  /** A shard is ordered of a worker. */
+  ordered(line: Line, { round, shard, holders, answeredOn }: ShardRecord): void {
+    if (holders.has(line))
+      throw new InvariantBroken('I3', `shard ${round}:${shard} is ordered twice of one worker`);
+    if (!this.#isPurged && answeredOn.includes(line))
+      throw new InvariantBroken('I1', `shard ${round}:${shard} is to be confirmed by who has answered it`);
+  }
+
+  /** An answer has come. @param isWrong whether it is not what the shard gives */
+  came(line: Line, record: ShardRecord, isWrong: boolean): void {
+    // It is compared with the answer that came before.
+    if (isWrong && record.answeredOn.length > 0) {
+      this.#isUnnoticed = true;
+      record.isDisputed = true;
+    }
+    record.answeredOn = [...record.answeredOn, line];
+  }
+
+  /** The coordinator has told that two answers differ. */
+  noticed(): void {
+    this.#isUnnoticed = false;
+  }
+
+  /** The coordinator has told that nobody can confirm an answer. */
+  unconfirmed(): void {
+    this.#isUnconfirmed = true;
+  }
+
+  /**
+   * A worker is sent away for wrong numbers: nothing that it sent in this round may stay in the sum. What came first
+   * and was confirmed is in it; so is what nobody confirms.
+   */
+  purge(line: Line): void {
+    this.#isPurged = true;
+    for (const record of this.#shards.values()) {
+      if (record.answeredOn[0] === line)
+        record.answeredOn = record.answeredOn.filter((other) => other !== line);
+    }
+  }
+
+  /** After every event. */
+  settled(): void {
+    if (this.#isUnnoticed) throw new InvariantBroken('I1', 'two answers differ, and nobody was told');
+  }
+
+  /** The sum of a round is about to be applied. */
+  committing(inRound: number, step: number): void {
+    const present = [...this.#shards.values()].filter(({ round }) => round === inRound);
+    const audited = this.#isUnconfirmed ? [] : this.#options.audited(step, present.length);
+    for (const { shard, answeredOn, isDisputed } of present) {
+      // A third decides, and whoever is wrong is sent away, unless it has left.
+      const wanted = isDisputed && !this.#isPurged ? 3 : audited.includes(shard) ? 2 : 1;
+      if (answeredOn.length >= wanted) continue;
+      const got = `${answeredOn.length} sound answers of ${wanted}`;
+      throw new InvariantBroken('I1', `shard ${inRound}:${shard} is committed with ${got}`);
+    }
+  }
+}
