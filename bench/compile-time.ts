@@ -5,7 +5,6 @@
  */
 
 import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadBackend } from '../worker/backend/select.js';
@@ -15,6 +14,7 @@ import { OnnxSession } from '../worker/compute/compiled/onnx/runtime.js';
 import { traceShard } from '../worker/compute/compiled/trace-step.js';
 import { ShardStep } from '../worker/compute/shard-step.js';
 import { listOf } from '../worker/compute/shard-values.js';
+import { answerOf } from './ask.js';
 import { describeMachine } from './machine.js';
 import { imageShard, logitsSpec } from './mnist-shard.js';
 import { mnistCnn, resnet20 } from './models.js';
@@ -70,7 +70,7 @@ async function compare(): Promise<void> {
     const rounds: Compiled[] = [];
     for (let round = 0; round < Number(values.rounds); round++) {
       const child = fork(fileURLToPath(import.meta.url), ['--child', key, '--batch', values.batch]);
-      rounds.push((await once(child, 'message'))[0] as Compiled);
+      rounds.push((await answerOf(child)) as Compiled);
     }
     const part = (of: (round: Compiled) => number) => median(rounds.map(of)).toFixed(0);
     const sum = median(rounds.map(({ traceMs, emitMs, sessionMs }) => traceMs + emitMs + sessionMs));

@@ -8,14 +8,15 @@
  */
 
 import { type ChildProcess, fork, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { BackendName } from '../shared/backends.js';
+import { LockstepError } from '../shared/errors.js';
 import { backendEnvironment } from '../worker/backend/environment.js';
 import { loadBackend } from '../worker/backend/select.js';
 import { createProgram } from '../worker/compute/create-program.js';
+import { answerOf, ask } from './ask.js';
 import { describeMachine } from './machine.js';
 import { type MnistModel, mnistShard, mnistSpec, mnistWeights } from './mnist-shard.js';
 import { describeMs, describeRatio } from './statistics.js';
@@ -24,7 +25,7 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'cnn' },
     batch: { type: 'string', default: '64' },
-    backend: { type: 'string', multiple: true, default: ['onnx', 'tensorflow', 'wasm'] },
+    backend: { type: 'string', multiple: true },
     peer: { type: 'string', multiple: true, default: [] },
     python: { type: 'string', default: '/usr/bin/python3' },
     rounds: { type: 'string', default: '6' },
@@ -34,11 +35,25 @@ const { values } = parseArgs({
 
 const stepsPerTurn = 5;
 const batchRows = Number(values.batch);
+/** Without --backend those of these that are installed. */
+const usualBackends = ['onnx', 'tensorflow', 'wasm'];
 const model: MnistModel = values.model === 'mlp' ? 'mlp' : 'cnn';
+
+/** What a process says once it can compute, or cannot. */
+type Started = { readonly kernels: string } | { readonly unavailable: string };
 
 /** Times training shards of one backend, each time the parent asks. */
 async function compute(backend: BackendName): Promise<void> {
-  const { fingerprint } = await loadBackend({ backend, threads: 1 });
+  const loaded = await loadBackend({ backend, threads: 1 }).catch((error: unknown) => {
+    if (!(error instanceof LockstepError) || error.code !== 'BACKEND_UNAVAILABLE') throw error;
+    return error;
+  });
+  if (loaded instanceof LockstepError) {
+    const unavailable: Started = { unavailable: `${loaded.message}. ${loaded.hint}` };
+    process.send?.(unavailable, () => process.exit(0));
+    return;
+  }
+  const { fingerprint } = loaded;
   const { program, manifest } = await createProgram(mnistSpec(model), new Map(), fingerprint);
   program.setWeights(mnistWeights(manifest.totalSize));
   const task = mnistShard(batchRows);
@@ -53,7 +68,8 @@ async function compute(backend: BackendName): Promise<void> {
     }
     process.send?.(times);
   });
-  process.send?.({ kernels: fingerprint.kernels, parameters: manifest.totalSize });
+  const started: Started = { kernels: fingerprint.kernels };
+  process.send?.(started);
 }
 
 /** Somebody who computes the step a few times when asked. */
@@ -64,16 +80,18 @@ interface Side {
   readonly child: ChildProcess;
 }
 
-async function backendSide(backend: string): Promise<Side> {
+/** Null for a backend that is not installed and was not asked for by name. */
+async function backendSide(backend: string): Promise<Side | null> {
   const env = { ...process.env, ...backendEnvironment(1) };
   const common = ['--child', '--model', model, '--batch', values.batch];
   const child = fork(fileURLToPath(import.meta.url), [...common, '--backend', backend], { env });
-  const [{ kernels }] = await once(child, 'message');
-  const turn = async () => {
-    child.send('go');
-    return (await once(child, 'message'))[0] as number[];
-  };
-  return { name: `${backend} (${kernels})`, times: [], turn, child };
+  const started = (await answerOf(child)) as Started;
+  if ('unavailable' in started) {
+    if (values.backend !== undefined) throw new Error(started.unavailable);
+    console.log(`without ${backend}: ${started.unavailable}`);
+    return null;
+  }
+  return { name: `${backend} (${started.kernels})`, times: [], turn: () => ask(child, 'go'), child };
 }
 
 /** @param mode `gradients`: forward and backward; `step`: with SGD */
@@ -85,7 +103,12 @@ async function pytorchSide(mode: 'gradients' | 'step'): Promise<Side> {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const answer = async () => JSON.parse((await lines.next()).value);
+  const answer = async () => {
+    const { done, value } = await lines.next();
+    if (done)
+      throw new Error(`${values.python} ${script} ended instead of an answer; its own words are above`);
+    return JSON.parse(value);
+  };
   const { version } = await answer();
   const turn = async () => {
     child.stdin.write('\n');
@@ -100,7 +123,9 @@ async function compare(): Promise<void> {
     if (peer !== 'pytorch') throw new Error(`no peer ${peer}`);
     return [pytorchSide('gradients'), pytorchSide('step')];
   });
-  const sides = await Promise.all([...values.backend.map(backendSide), ...peers]);
+  const backends = values.backend ?? usualBackends;
+  const started = await Promise.all([...backends.map(backendSide), ...peers]);
+  const sides = started.filter((side) => side !== null);
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const { turn, times } of sides) times.push(...(await turn()));
   }
@@ -113,5 +138,5 @@ async function compare(): Promise<void> {
   for (const { child } of sides) child.kill();
 }
 
-if (values.child) await compute(values.backend[0] as BackendName);
+if (values.child) await compute(values.backend?.[0] as BackendName);
 else await compare();

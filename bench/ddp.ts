@@ -12,11 +12,11 @@
  */
 
 import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Cluster, losses } from 'lockstep';
 import { backendEnvironment } from '../worker/backend/environment.js';
+import { answerOf, ask } from './ask.js';
 import { describeMachine } from './machine.js';
 import { mnistShard } from './mnist-shard.js';
 import { mnistCnn, mnistMlp } from './models.js';
@@ -61,12 +61,9 @@ async function alone(batch: number): Promise<Stepper> {
   const entry = fileURLToPath(new URL('single-process.ts', import.meta.url));
   const env = { ...process.env, ...backendEnvironment(1) };
   const child = fork(entry, [backend, String(batch)], { env });
-  await once(child, 'message');
+  await answerOf(child);
   return {
-    async step() {
-      child.send(steps);
-      return (await once(child, 'message'))[0] as number[];
-    },
+    step: () => ask(child, steps),
     close: () => child.disconnect(),
   };
 }

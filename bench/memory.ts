@@ -6,9 +6,9 @@
  */
 
 import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { answerOf } from './ask.js';
 import { describeMachine } from './machine.js';
 
 export interface MemoryCase {
@@ -37,7 +37,7 @@ function predictedBytes({ parameters, workers, optimizer, checkpoints }: MemoryC
 async function measuredBytes(config: MemoryCase): Promise<number> {
   const entry = fileURLToPath(new URL('memory-run.ts', import.meta.url));
   const child = fork(entry, [JSON.stringify(config)]);
-  const [bytes] = await Promise.race([once(child, 'message'), once(child, 'exit')]);
+  const bytes = await answerOf(child);
   child.kill();
   return bytes as number;
 }
