@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const project = (name: string, include: string[], extra: Record<string, unknown> = {}) => ({
@@ -7,6 +8,8 @@ const project = (name: string, include: string[], extra: Record<string, unknown>
 export default defineConfig({
   test: {
     passWithNoTests: false,
+    // At least two, for the two halves of the simulation, which are processes of their own.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // TensorFlow.js advertises its native build in every process that uses another one.
     onConsoleLog: (log) => !log.includes('Hi, looks like you are running TensorFlow.js'),
     reporters: process.env.CI
@@ -15,7 +18,9 @@ export default defineConfig({
     projects: [
       project('unit', ['test/unit/**/*.test.ts']),
       project('contract', ['test/contract/**/*.test.ts']),
-      project('simulation', ['test/simulation/**/*.test.ts']),
+      project('simulation', ['test/simulation/**/*.test.ts'], {
+        globalSetup: ['test/simulation/compile.ts'],
+      }),
       // Real processes, which run the built program and often wait for each other: two files at a time keep two
       // cores busy. They come after the rest, which keeps the cores busy by itself.
       project('integration', ['test/integration/**/*.test.ts'], {

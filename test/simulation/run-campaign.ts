@@ -7,7 +7,7 @@ export interface CampaignRequest {
   /** Distance between two seeds. */
   readonly every: number;
   readonly runs: number;
-  /** A module to load before all others. */
+  /** A module to load before all others, which may change the sources; without it the compiled program runs (compile.ts). */
   readonly preload?: { readonly path: string; readonly env: Readonly<Record<string, string>> };
 }
 
@@ -27,13 +27,17 @@ export type CampaignResult =
 
 /** Runs a campaign in a process of its own: as the program runs, without what a test runner does to modules. */
 export function runCampaign({ first, every, runs, preload }: CampaignRequest): Promise<CampaignResult> {
-  const entry = fileURLToPath(new URL('./system/campaign-process.ts', import.meta.url));
-  const preloads = preload === undefined ? [] : ['--import', preload.path];
+  const pathOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+  // Where an error was made is seen when its seed is replayed; the loader of sources cannot do without.
+  const program =
+    preload === undefined
+      ? ['--stack-trace-limit=0', pathOf('../../.cache/simulation/test/simulation/system/campaign-process.js')]
+      : ['--import', preload.path, '--import', 'tsx', pathOf('./system/campaign-process.ts')];
   const counts = [first, every, runs].map(String);
   // Much is made and soon forgotten, and much code is run a few thousand times only: a larger nursery spares the
   // collector work, and compiling everything at once spares the interpreter.
   const engine = ['--max-semi-space-size=64', '--always-sparkplug'];
-  const child = spawn(process.execPath, [...engine, ...preloads, '--import', 'tsx', entry, ...counts], {
+  const child = spawn(process.execPath, [...engine, ...program, ...counts], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...preload?.env },
   });

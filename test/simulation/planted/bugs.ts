@@ -261,7 +261,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'coordinator/conductor.ts',
     find: 'const active = current?.request.spec.id === roundId ? current : null;',
     replace: 'const active = current;',
-    firstSeed: 130,
+    firstSeed: 400,
   },
   {
     name: 'a shard at which two workers failed is tried again',

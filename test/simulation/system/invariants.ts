@@ -1,4 +1,5 @@
 import type { Snapshot } from '../../../coordinator/checkpoint/snapshot.js';
+import type { Slots } from '../../../coordinator/optimizer/optimizer.js';
 import type { ShardPartial } from '../../../shared/partial.js';
 import type { CoordinatorLife } from './coordinator-life.js';
 import { limits, patienceMs } from './limits.js';
@@ -20,6 +21,7 @@ export class Invariants {
   readonly #reference: Reference;
   /** Step after which each life that committed stands: a life commits each step once. */
   readonly #committed = new Map<CoordinatorLife, number>();
+  readonly #slots = new Map<object, { readonly variables: number; readonly views: readonly Uint32Array[] }>();
   #progressMs = 0;
   #committedMs = 0;
   #lookedMs = 0;
@@ -82,20 +84,29 @@ export class Invariants {
     if (expected === undefined) throw new InvariantBroken('I3', `there is no step ${state.iteration}`);
     this.#same(state.weights.flat, expected.weights, 'weights', state.iteration);
     let at = 0;
-    for (const { name } of manifest.weights) {
-      const slots = state.optimizer.slots().get(name);
-      if (slots === undefined) continue;
-      for (const slot of Object.values(slots)) {
-        at = this.#same(slot, expected.slots, 'optimizer slots', state.iteration, at);
-      }
+    for (const slot of this.#slotsOf(state.optimizer.slots())) {
+      at = this.#sameBits(slot, expected.slots, 'optimizer slots', state.iteration, at);
     }
     if (at !== expected.slots.length)
       throw new InvariantBroken('I1', `${at} slots after step ${state.iteration}`);
   }
 
+  /** Views of an optimizer's slots in manifest order, made once: they are looked at after every event. */
+  #slotsOf(slots: ReadonlyMap<string, Slots>): readonly Uint32Array[] {
+    const known = this.#slots.get(slots);
+    // The first step makes all of them.
+    if (known !== undefined && known.variables === slots.size) return known.views;
+    const views = manifest.weights.flatMap(({ name }) => Object.values(slots.get(name) ?? {}).map(bitsOf));
+    this.#slots.set(slots, { variables: slots.size, views });
+    return views;
+  }
+
   /** Compares with what is expected from index `from` on; gives where it ends. */
   #same(values: Float32Array, expected: Uint32Array, what: string, step: number, from = 0): number {
-    const bits = bitsOf(values);
+    return this.#sameBits(bitsOf(values), expected, what, step, from);
+  }
+
+  #sameBits(bits: Uint32Array, expected: Uint32Array, what: string, step: number, from: number): number {
     for (let i = 0; i < bits.length; i++) {
       if (bits[i] !== expected[from + i])
         throw new InvariantBroken('I1', `other ${what} after step ${step}, at ${i}`);
@@ -257,16 +268,8 @@ const isWaiting = (life: CoordinatorLife | null): boolean =>
 /** Until then something has been said about what the run waits for. */
 const reasonWithinMs = 15_000;
 
-/** Views are made once for each array: the same few are looked at after every event. */
-const views = new WeakMap<Float32Array, Uint32Array>();
-
-function bitsOf(values: Float32Array): Uint32Array {
-  const known = views.get(values);
-  if (known !== undefined) return known;
-  const view = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  views.set(values, view);
-  return view;
-}
+const bitsOf = (values: Float32Array): Uint32Array =>
+  new Uint32Array(values.buffer, values.byteOffset, values.length);
 
 function sameBits(values: Float32Array, expected: Uint32Array): boolean {
   const bits = bitsOf(values);

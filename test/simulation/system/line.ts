@@ -214,7 +214,7 @@ export class LineEnd implements Connection {
     if (this.#phase !== 'open') return;
     if (parcel.kind === 'raw') return void this.#decode(parcel.bytes);
     const { body, pieces, isEncoded, damagedAt } = parcel;
-    if (!isEncoded) return damagedAt === null ? this.#put(body, joined(pieces)) : this.close('checksum');
+    if (!isEncoded) return damagedAt === null ? this.#put(body, pieces[0]) : this.close('checksum');
     for (const piece of pieces) {
       const refused = this.#phase === 'open' ? this.#decode(piece) : null;
       if (refused === 'checksum' && damagedAt === null) this.#line.options.onSpoilt();
@@ -252,7 +252,10 @@ function unlent(parcel: Parcel): Parcel {
 
 function joined(pieces: readonly Uint8Array[]): Uint8Array {
   if (pieces.length === 0) return none;
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.byteLength, 0));
+  if (pieces.length === 1) return new Uint8Array(pieces[0]);
+  let bytes = 0;
+  for (const piece of pieces) bytes += piece.byteLength;
+  const whole = new Uint8Array(bytes);
   let offset = 0;
   for (const piece of pieces) {
     whole.set(piece, offset);

@@ -119,8 +119,12 @@ export class MemoryDisk {
   namesIn(directory: string): string[] {
     const prefix = `${directory}/`;
     const names = new Set<string>();
-    for (const path of [...this.directories, ...this.files.keys()]) {
-      if (path.startsWith(prefix)) names.add(path.slice(prefix.length).split('/')[0]);
+    for (const paths of [this.directories, this.files.keys()]) {
+      for (const path of paths) {
+        if (!path.startsWith(prefix)) continue;
+        const end = path.indexOf('/', prefix.length);
+        names.add(path.slice(prefix.length, end < 0 ? path.length : end));
+      }
     }
     return [...names].sort();
   }

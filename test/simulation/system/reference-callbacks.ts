@@ -22,11 +22,11 @@ export function exactText(values: unknown, tensors: Readonly<Record<string, Floa
   });
   const bits = Object.entries(tensors)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, tensor]) => `${name}:${bitsOf(tensor).join()}`);
+    .map(([name, { buffer, byteOffset, byteLength }]) => {
+      return `${name}:${Buffer.from(buffer, byteOffset, byteLength).toString('hex')}`;
+    });
   return [plain, ...bits].join(' ');
 }
-
-const bitsOf = (tensor: Float32Array): Uint32Array => new Uint32Array(tensor.slice().buffer);
 
 /** EarlyStopping, ReduceLROnPlateau, the history and the journal as Keras's documentation tells them, in plain code. */
 export class ReferenceCallbacks {

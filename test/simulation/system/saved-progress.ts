@@ -85,7 +85,7 @@ export class SavedProgress {
 
   /** A coordinator has ended by itself: all that it committed must be there. */
   ended({ term, step: committed }: CoordinatorLife, step: number): void {
-    const { disk, faults } = this.#world;
+    const { disk, faults, succession } = this.#world;
     if (step !== committed)
       throw new InvariantBroken('I3', `it ended after step ${step}, and committed step ${committed}`);
     if (faults.excuses.has('disk')) return;
@@ -93,7 +93,10 @@ export class SavedProgress {
     if (step > 0 && (newest === undefined || stepOf(newest) !== step))
       throw new InvariantBroken('I3', `it ended after step ${step}, and left ${newest}`);
     const left = disk.namesIn(runDirectory).filter((name) => name.startsWith('.unfinished-'));
-    const old = left.filter((name) => !name.startsWith(`.unfinished-${term}-`));
+    const old = left.filter((name) => {
+      const by = Number(name.split('-')[1]);
+      return by !== term && !succession.outlives(by);
+    });
     if (old.length > 0) throw new InvariantBroken('I5', `what a crash has left stays: ${old}`);
   }
 }

@@ -39,7 +39,7 @@ export function scenarioOf(seed: number): Scenario {
     callbackMs: pick(0, 2, 5, 200),
     dataMs: pick(0, 1, 6, 200),
     diskMs: pick(0.3, 1, 4),
-    everySteps: pick(3, 5, 10),
+    everySteps: pick(4, 8, 12),
     restartMs: 50 + random.below(1_000),
     auditFraction: hasWrongResults ? 1 : ([1, 0.5][random.below(12)] ?? 0),
     faults,

@@ -27,7 +27,7 @@ async function receiptsFor(variant: number): Promise<ReadonlySet<string>> {
 }
 
 /** One run in so many sends its messages as bytes; the others hand them over, which takes half the time. */
-const encodesEvery = 10;
+const encodesEvery = 20;
 
 export interface SimulateOptions {
   /** Whether messages travel as bytes. Default: by the seed. */

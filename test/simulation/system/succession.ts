@@ -68,6 +68,11 @@ export class Succession {
     return this.#owner === life || this.#superseded.get(life)?.includes(name) === true;
   }
 
+  /** Whether the coordinator of a term still runs though its folder was taken over: it removes itself what it began. */
+  outlives(term: number): boolean {
+    return [...this.#superseded.keys()].some((life) => life.term === term && life.process.isAlive);
+  }
+
   #restart(): void {
     this.#owner = null;
     this.life = null;

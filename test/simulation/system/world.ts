@@ -90,12 +90,20 @@ export class World {
     for (const startMs of this.scenario.workerStartsMs) this.clock.after(startMs, () => this.join());
     while (!this.isOver) {
       assert(this.clock.advance(), 'nothing is left to happen');
-      // Whatever promises this event settled run to their end before the next one.
-      await new Promise(setImmediate);
+      await this.#settled();
       if (this.#failure !== null) throw this.#failure;
       this.invariants.check();
       this.faults.look();
     }
+  }
+
+  /**
+   * Whatever promises an event settled run to their end before the next one. An order to stop is given a turn of the
+   * event loop besides: it lets go first what is there already (coordinator/loop/data-wait.ts).
+   */
+  #settled(): Promise<void> {
+    const isToStop = this.life?.interrupt.signal.aborted === true;
+    return new Promise((resolve) => void (isToStop ? setImmediate(resolve) : process.nextTick(resolve)));
   }
 
   trace(actor: string, tell: () => string): void {
