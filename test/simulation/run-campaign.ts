@@ -31,7 +31,10 @@ export function runCampaign({ first, every, runs, preload }: CampaignRequest): P
   // Where an error was made is seen when its seed is replayed; the loader of sources cannot do without.
   const program =
     preload === undefined
-      ? ['--stack-trace-limit=0', pathOf('../../.cache/simulation/test/simulation/system/campaign-process.js')]
+      ? [
+          '--stack-trace-limit=0',
+          pathOf('../../.cache/simulation/test/simulation/system/campaign-process.js'),
+        ]
       : ['--import', preload.path, '--import', 'tsx', pathOf('./system/campaign-process.ts')];
   const counts = [first, every, runs].map(String);
   // Much is made and soon forgotten, and much code is run a few thousand times only: a larger nursery spares the
