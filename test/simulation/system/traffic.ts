@@ -266,17 +266,21 @@ export class Traffic {
     }
   }
 
-  /** A worker says that it cannot compute an order that it has: it is given no other. */
+  /** A worker says that it cannot compute an order that it has: all that it has of the round goes to others. */
   #fail(line: Line, { order, shard }: Message): void {
     if (order === null) this.verdicts.failed(line);
     if (order === null || order === undefined) return;
-    for (const record of this.#shards.values()) {
-      const isOrdered = record.round === order.round && order.lo <= record.shard && record.shard < order.hi;
-      if (!isOrdered || !record.holders.delete(line)) continue;
+    const held = [...this.#shards.values()].filter(
+      ({ round, holders }) => round === order.round && holders.has(line),
+    );
+    const ordered = held.filter((record) => order.lo <= record.shard && record.shard < order.hi);
+    if (ordered.length === 0) return;
+    this.members.failed(line);
+    this.verdicts.failed(line);
+    for (const record of ordered) if (record.shard === shard) record.failures += 1;
+    for (const record of held) {
+      record.holders.delete(line);
       record.freeSinceMs = this.#options.nowMs();
-      if (record.shard === shard) record.failures += 1;
-      this.members.failed(line);
-      this.verdicts.failed(line);
     }
   }
 }
