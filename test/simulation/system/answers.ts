@@ -12,6 +12,10 @@ export class Answers {
   #isPurged = false;
   /** Whether it was told that nobody can confirm what is to be computed twice: that is told once. */
   #isUnconfirmed = false;
+  /** Workers whose answer differs from that of two others, which is known now: they are to be sent away. */
+  readonly #convicted = new Set<Line>();
+  /** Rounds up to this one are over: an answer for one of them that differs stops the run. */
+  #committed = 0;
 
   constructor(shards: ReadonlyMap<string, ShardRecord>, options: Pick<TrafficOptions, 'audited'>) {
     this.#shards = shards;
@@ -39,6 +43,10 @@ export class Answers {
       record.isDisputed = true;
     }
     record.answeredOn = [...record.answeredOn, line];
+    if (isWrong) record.wrongOn.add(line);
+    const sound = record.answeredOn.filter((other) => !record.wrongOn.has(other));
+    const isDecided = sound.length > 1 && record.kind === 'train' && record.round > this.#committed;
+    if (isDecided) for (const other of record.wrongOn) this.#convicted.add(other);
   }
 
   /** The coordinator has told that two answers differ. */
@@ -57,6 +65,7 @@ export class Answers {
    */
   purge(line: Line): void {
     this.#isPurged = true;
+    this.#convicted.delete(line);
     for (const record of this.#shards.values()) {
       if (record.answeredOn[0] === line)
         record.answeredOn = record.answeredOn.filter((other) => other !== line);
@@ -66,10 +75,16 @@ export class Answers {
   /** After every event. */
   settled(): void {
     if (this.#isUnnoticed) throw new InvariantBroken('I1', 'two answers differ, and nobody was told');
+    for (const line of this.#convicted) {
+      if (line.ends[0].isOpen)
+        throw new InvariantBroken('I1', 'a worker computed other numbers than two others, and stays');
+    }
+    this.#convicted.clear();
   }
 
   /** The sum of a round is about to be applied. */
   committing(inRound: number, step: number): void {
+    this.#committed = inRound;
     const present = [...this.#shards.values()].filter(({ round }) => round === inRound);
     const audited = this.#isUnconfirmed ? [] : this.#options.audited(step, present.length);
     for (const { shard, answeredOn, isDisputed } of present) {

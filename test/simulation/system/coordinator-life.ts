@@ -1,10 +1,7 @@
-import { basename } from 'node:path';
 import { pino } from 'pino';
 import type { Callback } from '../../../coordinator/callbacks/callback.js';
 import { earlyStopping } from '../../../coordinator/callbacks/early-stopping.js';
 import { reduceLROnPlateau } from '../../../coordinator/callbacks/reduce-lr-on-plateau.js';
-import type { Snapshot } from '../../../coordinator/checkpoint/snapshot.js';
-import { CheckpointStore, type WrittenCheckpoint } from '../../../coordinator/checkpoint/store.js';
 import { Conductor } from '../../../coordinator/conductor.js';
 import { arraySource } from '../../../coordinator/data/array-source.js';
 import type { BatchSource } from '../../../coordinator/data/dataset.js';
@@ -19,10 +16,8 @@ import { checkResumable } from '../../../coordinator/loop/run-snapshot.js';
 import { settingsOf } from '../../../coordinator/loop/settings.js';
 import type { TrainingOutcome } from '../../../coordinator/loop/trainer.js';
 import type { TrainingPlan } from '../../../coordinator/loop/training-plan.js';
-import { LockstepError } from '../../../shared/errors.js';
 import { manifestHash } from '../../../shared/manifest-hash.js';
 import type { ShardPartial } from '../../../shared/partial.js';
-import { InvariantBroken } from './invariants.js';
 import { journal } from './journal.js';
 import { SimulatedProcess } from './process.js';
 import { shuffleBuffer, validationRow } from './reference.js';
@@ -37,6 +32,7 @@ import {
   validatedEpochs,
 } from './tiny-job.js';
 import { Traffic } from './traffic.js';
+import { WatchedStore } from './watched-store.js';
 import type { World } from './world.js';
 
 const log = pino({ level: 'silent' });
@@ -107,6 +103,7 @@ export class CoordinatorLife {
       if (this.process.isAlive) this.#hear(event);
     };
     const store = new WatchedStore(disk.seenBy(this.process), this, world);
+    await store.prepare();
     const found = (await store.list()).length === 0 ? null : await store.readLatest(world.runId);
     const resume = found?.snapshot ?? null;
     if (resume !== null) world.guard(() => world.invariants.snapshot(resume));
@@ -122,7 +119,6 @@ export class CoordinatorLife {
       const wanted = { manifestHash: manifestHash(manifest), program, shards, batchSize, seed };
       checkResumable(resume, { ...wanted, backend: 'auto', optimizer: optimizerOf(job), settings });
     }
-    await store.prepare();
     const options = { everySteps: scenario.everySteps };
     const checkpoints = new RunCheckpoints(store, this.term, options, {
       onEvent: emit,
@@ -255,41 +251,3 @@ class WatchedState extends ModelState {
     super.step(sum, epoch);
   }
 }
-
-class WatchedStore extends CheckpointStore {
-  readonly #life: CoordinatorLife;
-  readonly #world: World;
-
-  constructor(disk: ReturnType<World['disk']['seenBy']>, life: CoordinatorLife, world: World) {
-    super(runDirectory, { disk, owner: ownership(life, world) });
-    this.#life = life;
-    this.#world = world;
-  }
-
-  override async write(snapshot: Snapshot): Promise<WrittenCheckpoint> {
-    this.#world.guard(() => this.#world.invariants.snapshot(snapshot));
-    this.#life.isWriting = true;
-    try {
-      const written = await super.write(snapshot);
-      this.#world.trace(this.#life.process.name, () => `checkpoint of step ${written.step} is complete`);
-      if (!this.#world.succession.mayHaveWritten(this.#life, basename(written.path))) {
-        const what = 'a coordinator wrote a checkpoint into a folder that another one has';
-        this.#world.fail(new InvariantBroken('I4', what));
-      }
-      return written;
-    } finally {
-      this.#life.isWriting = false;
-    }
-  }
-}
-
-/** The right to the run folder, as the lock gives it (lock.ts needs real processes; its tests are elsewhere). */
-const ownership = ({ term, process }: CoordinatorLife, world: World) => ({
-  term,
-  verify: async () => {
-    if (world.succession.ownerTerm !== term && process.isAlive) {
-      throw new LockstepError('RUN_LOCKED', 'another coordinator has the run folder', { hint: 'Stop one.' });
-    }
-  },
-  nameRun: async () => {},
-});

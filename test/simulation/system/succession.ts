@@ -12,8 +12,11 @@ export class Succession {
   #term = 0;
   /** Who holds the run folder. */
   #owner: CoordinatorLife | null = null;
-  /** Those in whose place others were put while they were stopped, and what they had left in the folder. */
-  readonly #superseded = new Map<CoordinatorLife, readonly string[]>();
+  /**
+   * Those in whose place others were put while they were stopped, and what was in the folder when the next one had
+   * prepared it; null before that. A rename may be under way when its coordinator is stopped.
+   */
+  readonly #superseded = new Map<CoordinatorLife, readonly string[] | null>();
 
   constructor(world: World) {
     this.#world = world;
@@ -57,15 +60,24 @@ export class Succession {
     const { life } = this;
     if (life === null) return;
     life.process.stop();
-    this.#superseded.set(life, this.#world.disk.namesIn(runDirectory));
+    this.#superseded.set(life, null);
     this.#restart();
     const { clock, scenario } = this.#world;
     clock.after(scenario.restartMs + stoppedMs, () => life.process.continue());
   }
 
+  /** A coordinator has removed what others left unfinished in the folder: nothing of it may turn up any more. */
+  prepared(by: CoordinatorLife): void {
+    if (this.#owner !== by) return;
+    for (const [life, names] of this.#superseded)
+      if (names === null) this.#superseded.set(life, this.#world.disk.namesIn(runDirectory));
+  }
+
   /** Whether a coordinator may have made a checkpoint that is in the folder. */
   mayHaveWritten(life: CoordinatorLife, name: string): boolean {
-    return this.#owner === life || this.#superseded.get(life)?.includes(name) === true;
+    if (this.#owner === life) return true;
+    const names = this.#superseded.get(life);
+    return names === null || names?.includes(name) === true;
   }
 
   /** Whether the coordinator of a term still runs though its folder was taken over: it removes itself what it began. */

@@ -20,6 +20,8 @@ export interface ShardRecord {
   isDisputed: boolean;
   /** Lines on which an answer for it has come, in their order. */
   answeredOn: readonly Line[];
+  /** Those of them whose answer is not what the shard gives. */
+  readonly wrongOn: Set<Line>;
   /** How often a worker died over it. */
   losses: number;
   /** How many workers could not compute it. */
@@ -208,6 +210,7 @@ export class Traffic {
         isAnswered: false,
         isDisputed: false,
         answeredOn: [],
+        wrongOn: new Set<Line>(),
         losses: 0,
         failures: 0,
         freeSinceMs,
