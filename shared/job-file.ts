@@ -50,12 +50,18 @@ export async function readJobFile(file: string): Promise<JobFile> {
   };
 }
 
+let hasRunCode = false;
+
+/** Whether this thread has imported a job file, which may have altered anything in it. */
+export const hasRunJobCode = (): boolean => hasRunCode;
+
 const typeScript = new Set(['.ts', '.tsx', '.mts']);
 
 async function importDefault(path: string, shown: string): Promise<unknown> {
   try {
     if (typeScript.has(extname(path))) await readTypeScript();
     shareInstances();
+    hasRunCode = true;
     const module: { default?: unknown } = await import(pathToFileURL(path).href);
     return module.default;
   } catch (cause) {

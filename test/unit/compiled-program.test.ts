@@ -1,12 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ShardPartial } from '../../shared/partial.js';
-import type { ProgramSpec } from '../../shared/program.js';
 import { createCompiledProgram } from '../../worker/compute/compiled/compiled-program.js';
 import { OnnxSession } from '../../worker/compute/compiled/onnx/runtime.js';
 import { createEagerProgram } from '../../worker/compute/eager-program.js';
-import { type ZooModel, zoo } from './compiled-zoo.js';
-import { largestDifference, randomizeWeights, runBatch, specOf } from './eager-fixture.js';
+import { specOfZoo, zoo } from './compiled-zoo.js';
+import { largestDifference, randomizeWeights, runBatch } from './eager-fixture.js';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -17,19 +16,6 @@ const norm = (values: ArrayLike<number>): number => Math.hypot(...Array.from(val
 /** The largest difference, relative to the norm of what is expected. */
 const relativeError = (actual: ArrayLike<number>, expected: ArrayLike<number>): number =>
   largestDifference(actual, expected) / (norm(expected) || 1);
-
-function specOfZoo(model: tf.LayersModel, { losses, metrics = [] }: ZooModel): ProgramSpec {
-  const outputs = losses.map((loss, index) => ({ name: `output${index}`, loss, lossWeight: 1 - index / 4 }));
-  return specOf(model, {
-    outputs,
-    metrics: metrics.map((name) => ({
-      output: 0,
-      metric: { kind: 'builtin', name, params: {} },
-      weighted: false,
-      label: name,
-    })),
-  });
-}
 
 function expectSamePartial(actual: ShardPartial, expected: ShardPartial): void {
   expect(relativeError(actual.gradient, expected.gradient)).toBeLessThan(2e-6);

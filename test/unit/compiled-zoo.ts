@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import type { FunctionRef } from '../../shared/program.js';
-import { classes, type HostBatch, normal } from './eager-fixture.js';
+import type { FunctionRef, ProgramSpec } from '../../shared/program.js';
+import { classes, type HostBatch, normal, specOf } from './eager-fixture.js';
 
 const { layers } = tf;
 
@@ -241,3 +241,17 @@ export const zoo: Readonly<Record<string, ZooModel>> = {
     losses: [sparse[0], builtin('huber', { delta: 1 })],
   },
 };
+
+/** The program of a model of the zoo. */
+export function specOfZoo(model: tf.LayersModel, { losses, metrics = [] }: ZooModel): ProgramSpec {
+  const outputs = losses.map((loss, index) => ({ name: `output${index}`, loss, lossWeight: 1 - index / 4 }));
+  return specOf(model, {
+    outputs,
+    metrics: metrics.map((name) => ({
+      output: 0,
+      metric: { kind: 'builtin', name, params: {} },
+      weighted: false,
+      label: name,
+    })),
+  });
+}

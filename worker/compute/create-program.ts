@@ -1,8 +1,10 @@
 import type { Fingerprint } from '../../shared/fingerprint.js';
+import { hasRunJobCode } from '../../shared/job-file.js';
 import type { JobFunctions } from '../../shared/job-functions.js';
 import type { ProgramSpec } from '../../shared/program.js';
 import type { BuiltProgram } from './built-program.js';
 import { providerOf } from './compiled/onnx/runtime-package.js';
+import { stepFolder } from './compiled/step-folder.js';
 import { createEagerProgram } from './eager-program.js';
 
 /**
@@ -19,5 +21,7 @@ export async function createProgram(
   const provider = providerOf(backend);
   if (provider === null) return createEagerProgram(spec, functions);
   const { createCompiledProgram } = await import('./compiled/compiled-program.js');
-  return createCompiledProgram(spec, functions, threads, provider);
+  // What a job's own code makes of a step follows from more than its spec: from all that it imports.
+  const folder = hasRunJobCode() ? null : stepFolder();
+  return createCompiledProgram(spec, functions, threads, provider, folder);
 }

@@ -11,17 +11,25 @@ import { rowShapesOf } from '../model-inputs.js';
 import { notCompiled } from '../not-compiled.js';
 import { explainOutOfMemory } from '../out-of-memory.js';
 import { ShardStep } from '../shard-step.js';
-import { listOf, partialOf, type ShardValues, withList } from '../shard-values.js';
+import { listOf, partialOf, withList } from '../shard-values.js';
 import { comparedRows, comparePredictions, compareShards, firstRows } from './comparison.js';
 import { CompiledStep, type SessionSettings } from './compiled-step.js';
 import { predictionFeeds, shardFeeds } from './feeds.js';
-import type { Value } from './graph.js';
+import { KeptSteps } from './kept-steps.js';
 import { trialTask, trialWeights } from './made-up-shard.js';
 import type { Provider } from './onnx/runtime-package.js';
 import { ReferenceProgram } from './reference-program.js';
 import { CompileRefusal } from './refusal.js';
 import { StepCache } from './step-cache.js';
-import { tracePrediction, traceShard } from './trace-step.js';
+import type { StepFolder } from './step-folder.js';
+import { predictionKey, shardKey } from './step-key.js';
+import {
+  type WrittenPrediction,
+  type WrittenShard,
+  type WrittenStep,
+  writePrediction,
+  writeShard,
+} from './write-step.js';
 
 /** Steps that are kept ready: one per set of shapes, of which a run has few. */
 const maxSteps = 16;
@@ -30,12 +38,12 @@ type Kind = 'train' | 'evaluate';
 
 interface CompiledShard {
   readonly step: CompiledStep;
-  readonly values: ShardValues<Value>;
+  readonly values: WrittenShard['values'];
 }
 
 interface CompiledPrediction {
   readonly step: CompiledStep;
-  readonly outputs: readonly Value[];
+  readonly outputs: WrittenPrediction['outputs'];
 }
 
 /**
@@ -43,6 +51,7 @@ interface CompiledPrediction {
  * backend of TensorFlow.js must be current: it holds the model and checks the first results.
  *
  * @param functions the job's own losses and metrics; empty if it has none
+ * @param folder where steps are kept in files; null, also wherever code of a job has run, if they are not
  * @throws LockstepError MODEL_UNSUPPORTED, CODE_NOT_PORTABLE
  */
 export async function createCompiledProgram(
@@ -50,9 +59,12 @@ export async function createCompiledProgram(
   functions: JobFunctions,
   threads: number,
   provider: Provider = 'cpu',
+  folder: StepFolder | null = null,
 ): Promise<BuiltProgram> {
   const { model, manifest } = await buildModel(spec);
-  const program = new CompiledProgram(new ShardStep(spec, functions, model, manifest), { threads, provider });
+  const step = new ShardStep(spec, functions, model, manifest);
+  const kept = folder === null || functions.size > 0 ? null : new KeptSteps(folder, step, provider);
+  const program = new CompiledProgram(step, { threads, provider }, kept);
   const canary = (rows: number, clock: Clock) => {
     const weights = canaryWeights(manifest);
     const data = () => canaryData(model, spec, rows);
@@ -68,6 +80,7 @@ export async function createCompiledProgram(
 class CompiledProgram implements ShardProgram {
   readonly #step: ShardStep;
   readonly #settings: SessionSettings;
+  readonly #kept: KeptSteps | null;
   readonly #eager: ReferenceProgram;
   readonly #shards = new StepCache<CompiledShard>(maxSteps);
   readonly #predictions = new StepCache<CompiledPrediction>(maxSteps);
@@ -75,9 +88,10 @@ class CompiledProgram implements ShardProgram {
   readonly #compared = new Set<Kind | 'predict'>();
   #weights: Float32Array | null = null;
 
-  constructor(step: ShardStep, settings: SessionSettings) {
+  constructor(step: ShardStep, settings: SessionSettings, kept: KeptSteps | null) {
     this.#step = step;
     this.#settings = settings;
+    this.#kept = kept;
     this.#eager = new ReferenceProgram(step);
   }
 
@@ -160,36 +174,35 @@ class CompiledProgram implements ShardProgram {
   }
 
   async #predict(x: readonly HostTensor[]): Promise<HostTensor[]> {
-    const compiled = await this.#predictions.get(shapesOf(x), async () => {
-      const traced = tracePrediction(this.#step, x);
-      const step = await CompiledStep.create(traced, [], traced.outputs, this.#settings);
-      return { step, outputs: traced.outputs };
+    const key = predictionKey(x);
+    const { step, outputs } = await this.#predictions.get(key, async () => {
+      const written = this.#written(key, () => writePrediction(this.#step, x));
+      return { step: await CompiledStep.create(written, this.#settings), outputs: written.outputs };
     });
-    const feeds = predictionFeeds(this.#step, x, compiled.step.fed);
-    const read = await this.#run(compiled.step, feeds, new Float32Array(0));
-    return compiled.outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: read[i] }));
+    const feeds = predictionFeeds(this.#step, x, step.fed);
+    const names = outputs.map(({ name }) => name);
+    const read = await this.#run(step, feeds, new Float32Array(0), names);
+    return outputs.map(({ dtype, shape }, i) => ({ dtype, shape, data: read[i] }));
   }
 
   async #compute(kind: Kind, task: ShardTask): Promise<ShardPartial> {
     const { step, values } = await this.#compiled(kind, task);
     const feeds = shardFeeds(this.#step, task, step.fed, values.predictionShapes);
     const gradient = new Float32Array(kind === 'train' ? this.#step.manifest.trainableSize : 0);
-    const read = await this.#run(step, feeds, gradient);
+    const read = await this.#run(step, feeds, gradient, listOf(values));
     return partialOf(this.#step, task, withList(values, read), gradient);
   }
 
   #compiled(kind: Kind, task: ShardTask): Promise<CompiledShard> {
-    const { x, y, sampleWeights } = task.data;
-    // Class numbers come as [rows] or [rows, 1], and reach the graph alike; only functions of the job see which.
-    const labels = this.#step.functions.size > 0 ? y : y.map(withoutNarrowAxis);
-    const shapes = [x, labels, sampleWeights].map(shapesOf);
-    const key = JSON.stringify([kind, this.#step.regularizes(task), ...shapes]);
+    const key = shardKey(this.#step, kind, task);
     return this.#shards.get(key, async () => {
-      const traced = traceShard(this.#step, task, kind === 'train');
-      const gradients = kind === 'train' ? traced.gradients : [];
-      const step = await CompiledStep.create(traced, gradients, listOf(traced.values), this.#settings);
-      return { step, values: traced.values };
+      const written = this.#written(key, () => writeShard(this.#step, task, kind === 'train'));
+      return { step: await CompiledStep.create(written, this.#settings), values: written.values };
     });
+  }
+
+  #written<Step extends WrittenStep>(key: string, write: () => Step): Step {
+    return this.#kept === null ? write() : this.#kept.get(key, write);
   }
 
   get #held(): Float32Array {
@@ -201,19 +214,10 @@ class CompiledProgram implements ShardProgram {
     step: CompiledStep,
     feeds: Parameters<CompiledStep['run']>[2],
     gradient: Float32Array,
+    wanted: readonly string[],
   ): Promise<TensorData[]> {
-    return step.run(this.#step.manifest, this.#held, feeds, gradient);
+    return step.run(this.#step.manifest, this.#held, feeds, gradient, wanted);
   }
-}
-
-const shapesOf = (tensors: readonly (HostTensor | null)[]): string =>
-  JSON.stringify(tensors.map((tensor) => tensor?.shape ?? null));
-
-function withoutNarrowAxis(tensor: HostTensor): HostTensor {
-  const { shape } = tensor;
-  return shape.length > 1 && shape[shape.length - 1] === 1
-    ? { ...tensor, shape: shape.slice(0, -1) }
-    : tensor;
 }
 
 async function explaining<T>(compute: () => Promise<T>): Promise<T> {

@@ -2,14 +2,10 @@ import { invariant, LockstepError, messageOf } from '../../../shared/errors.js';
 import type { Manifest } from '../../../shared/manifest.js';
 import { sizeOf, type TensorData } from '../../../shared/tensors.js';
 import type { FedValue } from '../fed.js';
-import { type EmittedStep, emitStep } from './emit.js';
-import type { Value } from './graph.js';
 import { OnnxSession } from './onnx/runtime.js';
 import type { Provider } from './onnx/runtime-package.js';
 import { CompileRefusal } from './refusal.js';
-import type { TracedPrediction } from './trace-step.js';
-
-type Traced = Pick<TracedPrediction, 'calls' | 'fed' | 'weights'>;
+import type { WrittenStep } from './write-step.js';
 
 /** What a step's session is made with, besides its graph. */
 export interface SessionSettings {
@@ -19,49 +15,35 @@ export interface SessionSettings {
 
 /** A step of one set of shapes, ready to run. */
 export class CompiledStep {
-  readonly #emitted: EmittedStep;
+  readonly #inputs: Pick<WrittenStep, 'weights' | 'fed'>;
+  readonly #gradients: WrittenStep['gradients'];
   readonly #session: OnnxSession;
-  /** Per weight of the manifest: the name of its gradient. */
-  readonly #gradients: readonly (string | null)[];
-  readonly #wanted: readonly string[];
 
-  private constructor(emitted: EmittedStep, session: OnnxSession, gradients: readonly (Value | null)[]) {
-    this.#emitted = emitted;
+  private constructor({ weights, fed, gradients }: WrittenStep, session: OnnxSession) {
+    this.#inputs = { weights, fed };
+    this.#gradients = gradients;
     this.#session = session;
-    const names = emitted.outputs.values();
-    this.#gradients = gradients.map((gradient) => (gradient === null ? null : (names.next().value ?? null)));
-    this.#wanted = [...names];
   }
 
-  /**
-   * @param gradients per weight of the manifest, or none
-   * @param wanted what else is read
-   * @throws CompileRefusal
-   */
-  static async create(
-    traced: Traced,
-    gradients: readonly (Value | null)[],
-    wanted: readonly Value[],
-    { threads, provider }: SessionSettings,
-  ): Promise<CompiledStep> {
-    const found = gradients.filter((gradient) => gradient !== null);
-    const emitted = emitStep(traced, [...found, ...wanted]);
-    const session = await OnnxSession.create(emitted.model, threads, provider).catch((error: unknown) => {
+  /** @throws CompileRefusal */
+  static async create(written: WrittenStep, { threads, provider }: SessionSettings): Promise<CompiledStep> {
+    const session = await OnnxSession.create(written.model, threads, provider).catch((error: unknown) => {
       if (error instanceof LockstepError) throw error;
       throw new CompileRefusal(`ONNX Runtime refuses the step: ${messageOf(error).split('\n')[0]}`, {});
     });
-    return new CompiledStep(emitted, session, gradients);
+    return new CompiledStep(written, session);
   }
 
   /** What the step is fed, in the order of `run`'s values. */
-  get fed(): EmittedStep['fed'] {
-    return this.#emitted.fed;
+  get fed(): WrittenStep['fed'] {
+    return this.#inputs.fed;
   }
 
   /**
    * @param weights float32[totalSize], read in place
    * @param fed in the order of the trace
    * @param gradient float32[trainableSize] of zeros, written in place
+   * @param wanted the names of what is read
    * @returns the wanted values
    */
   async run(
@@ -69,6 +51,7 @@ export class CompiledStep {
     weights: Float32Array,
     fed: readonly FedValue[],
     gradient: Float32Array,
+    wanted: readonly string[],
   ): Promise<TensorData[]> {
     const session = this.#session;
     const part = (flat: Float32Array, index: number) => {
@@ -76,16 +59,16 @@ export class CompiledStep {
       return session.tensor({ dtype: 'float32', shape, data: flat.subarray(offset, offset + size) });
     };
     const feeds: Record<string, ReturnType<OnnxSession['tensor']>> = {};
-    for (const { index, name } of this.#emitted.weights) feeds[name] = part(weights, index);
-    this.#emitted.fed.forEach(({ name, value }, i) => {
-      invariant(sizeOf(fed[i].shape) === sizeOf(value.shape), 'a shard of other shapes');
+    for (const { index, name } of this.#inputs.weights) feeds[name] = part(weights, index);
+    this.#inputs.fed.forEach(({ name, shape }, i) => {
+      invariant(sizeOf(fed[i].shape) === sizeOf(shape), 'a shard of other shapes');
       if (name !== null) feeds[name] = session.tensor(fed[i]);
     });
     const into: Record<string, ReturnType<OnnxSession['tensor']>> = {};
     this.#gradients.forEach((name, index) => {
       if (name !== null) into[name] = part(gradient, index);
     });
-    return session.run(feeds, into, this.#wanted);
+    return session.run(feeds, into, wanted);
   }
 
   dispose(): Promise<void> {

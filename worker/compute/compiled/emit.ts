@@ -15,7 +15,7 @@ export interface EmittedStep {
   /** All that a shard feeds, in order; null for what the graph does not need. */
   readonly fed: readonly {
     readonly source: FedSource;
-    readonly value: Value;
+    readonly shape: readonly number[];
     readonly name: string | null;
   }[];
   /** One per wanted value, in order. */
@@ -47,7 +47,7 @@ export function emitStep(
     const name = input(value);
     return name === null ? [] : [{ index, name }];
   });
-  const fed = traced.fed.map(({ source, value }) => ({ source, value, name: input(value) }));
+  const fed = traced.fed.map(({ source, value }) => ({ source, shape: value.shape, name: input(value) }));
   for (const call of traced.calls) {
     if (!live.has(call) || call.outputs.every((output) => lowering.has(output))) continue;
     const mapping = kernelTable[call.kernel];

@@ -8,11 +8,10 @@ import { maskValue, noiseValue } from '../layers/random-values.js';
 import { inputValues } from '../model-inputs.js';
 import type { ShardStep } from '../shard-step.js';
 import { lossShare, weightsFor } from '../weighting.js';
-import type { Value } from './graph.js';
 
 interface Fed {
   readonly source: FedSource;
-  readonly value: Value;
+  readonly shape: readonly number[];
 }
 
 /**
@@ -29,7 +28,7 @@ export function shardFeeds(
   const { x, y, sampleWeights } = task.data;
   const inputs = inputValues(model, x);
   const random = new Random(deriveSeed(spec.seed, 'shard', task.step, task.shard));
-  return fed.map(({ source, value }): FedValue => {
+  return fed.map(({ source, shape }): FedValue => {
     switch (source.kind) {
       case 'x':
         return inputs[source.input];
@@ -41,7 +40,7 @@ export function shardFeeds(
       case 'sampleWeights': {
         const weights = sampleWeights[source.output] as HostTensor;
         // The graph's own shape: the losses' where weights have an axis, and 1 elsewhere.
-        const losses = value.shape.map((dim, axis) => weights.shape[axis] ?? dim);
+        const losses = shape.map((dim, axis) => weights.shape[axis] ?? dim);
         return weightsFor(weights, losses, spec.outputs[source.output].name);
       }
       case 'share':

@@ -10,7 +10,7 @@ import { CompileRefusal } from './refusal.js';
 import { traceBackend } from './register.js';
 import { Recorder, type TraceBackend } from './trace-backend.js';
 
-interface Traced {
+export interface Traced {
   /** In the order in which they ran. */
   readonly calls: readonly KernelCall[];
   /** What a shard feeds, in the order in which the step asks for it: masks in the order of their draws. */
