@@ -9,6 +9,7 @@ import { loadBackend } from '../worker/backend/select.js';
 import { firstRows } from '../worker/compute/compiled/comparison.js';
 import { type CompileCost, measureCompilation } from '../worker/compute/compiled/compile-cost.js';
 import { providerOf } from '../worker/compute/compiled/onnx/runtime-package.js';
+import { type StepFolder, stepFolder } from '../worker/compute/compiled/step-folder.js';
 import { createProgram } from '../worker/compute/create-program.js';
 import { jobFunctions } from '../worker/compute/job-functions.js';
 import type { JobProbe } from './doctor-job.js';
@@ -21,6 +22,7 @@ const repeats = 5;
 async function measure(
   { spec, weights, task }: JobShard,
   functions: JobFunctions,
+  folder: StepFolder | null,
   { backend, threads }: { backend: (typeof backendNames)[number]; threads: number },
 ): Promise<JobProbe> {
   const { fingerprint } = await loadBackend({ backend, threads });
@@ -48,7 +50,7 @@ async function measure(
   const shardMs = isEstimate ? scaledMs : durations.sort((a, b) => a - b)[Math.floor(repeats / 2)];
   const provider = providerOf(backend);
   const cost: CompileCost | null =
-    provider === null ? null : await measureCompilation({ spec, functions, task, threads, provider });
+    provider === null ? null : await measureCompilation({ spec, functions, task, threads, provider, folder });
   return { works: true, fingerprint, shardMs, isEstimate, cost };
 }
 
@@ -58,7 +60,8 @@ async function probe(name: string, threads: number, path: string, data: string |
   try {
     const loaded = await loadJob(path);
     const functions = await jobFunctions(loaded.path, loaded.hasCode ? loaded.sha256 : null);
-    return await measure(await firstShardOf(loaded, data), functions, { backend, threads });
+    const folder = loaded.hasCode ? null : stepFolder();
+    return await measure(await firstShardOf(loaded, data), functions, folder, { backend, threads });
   } catch (error) {
     if (!(error instanceof LockstepError)) throw error;
     return { works: false, reason: error.message, hint: error.hint };

@@ -27,7 +27,13 @@ const jobProbeSchema = z.discriminatedUnion('works', [
     isEstimate: z.boolean(),
     /** Null for a backend that computes op by op. */
     cost: z
-      .strictObject({ traceMs: z.number(), emitMs: z.number(), sessionMs: z.number(), operators: z.int() })
+      .strictObject({
+        traceMs: z.number(),
+        emitMs: z.number(),
+        sessionMs: z.number(),
+        readMs: z.number().nullable(),
+        operators: z.int(),
+      })
       .nullable(),
   }),
   z.strictObject({ works: z.literal(false), reason: z.string(), hint: z.string() }),
@@ -71,10 +77,12 @@ export function jobReportLines(probes: JobProbes): string[] {
     const [trace, emit, session] = [cost?.traceMs, cost?.emitMs, cost?.sessionMs].map((ms = 0) =>
       milliseconds(ms),
     );
+    const readMs = cost?.readMs ?? null;
+    const fromFile = readMs === null ? '' : ` (${milliseconds(readMs)} from the file of an earlier run)`;
     const how =
       cost === null
         ? 'op by op'
-        : `compiled into ${cost.operators} operators: trace ${trace}, emit ${emit}, session ${session}`;
+        : `compiled into ${cost.operators} operators: trace ${trace}, emit ${emit}${fromFile}, session ${session}`;
     return [backend, `${isEstimate ? '~ ' : ''}${milliseconds(shardMs)}`, how];
   });
   return [...table([['backend', 'first shard', 'how'], ...rows]), '', ...verdictOf(probes)];
