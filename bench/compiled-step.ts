@@ -1,10 +1,11 @@
 /**
  * One training shard, gradients in hand, compiled, op by op and in PyTorch:
  * `npx tsx bench/compiled-step.ts [--model cnn|mlp] [--batch 64] [--backend onnx --backend tensorflow …]
- * [--peer pytorch] [--python /usr/bin/python3] [--rounds N]`.
+ * [--peer pytorch --peer stock-wasm] [--python /usr/bin/python3] [--rounds N]`.
  * The models are the usual ones of MNIST: Conv32-BN-Conv64-Pool-Dropout-Dense128-Dense10, and 784-300-100-10. Every
  * side computes in a process of its own, on one thread; they take turns, so that all meet the same machine. PyTorch
  * (`apt-get install python3-torch libopenblas0-pthread`) is timed up to the gradients, and again with plain SGD.
+ * The peer `stock-wasm` is the wasm backend with its stock kernels, and ours only where it has none.
  */
 
 import { type ChildProcess, fork, spawn } from 'node:child_process';
@@ -20,6 +21,7 @@ import { answerOf, ask } from './ask.js';
 import { describeMachine } from './machine.js';
 import { type MnistModel, mnistShard, mnistSpec, mnistWeights } from './mnist-shard.js';
 import { describeMs, describeRatio } from './statistics.js';
+import { registerStockKernels } from './stock-wasm.js';
 
 const { values } = parseArgs({
   options: {
@@ -42,8 +44,11 @@ const model: MnistModel = values.model === 'mlp' ? 'mlp' : 'cnn';
 /** What a process says once it can compute, or cannot. */
 type Started = { readonly kernels: string } | { readonly unavailable: string };
 
+const stockWasm = 'stock-wasm';
+
 /** Times training shards of one backend, each time the parent asks. */
-async function compute(backend: BackendName): Promise<void> {
+async function compute(side: string): Promise<void> {
+  const backend = side === stockWasm ? 'wasm' : (side as BackendName);
   const loaded = await loadBackend({ backend, threads: 1 }).catch((error: unknown) => {
     if (!(error instanceof LockstepError) || error.code !== 'BACKEND_UNAVAILABLE') throw error;
     return error;
@@ -53,6 +58,7 @@ async function compute(backend: BackendName): Promise<void> {
     process.send?.(unavailable, () => process.exit(0));
     return;
   }
+  if (side === stockWasm) registerStockKernels({ completed: true });
   const { fingerprint } = loaded;
   const { program, manifest } = await createProgram(mnistSpec(model), new Map(), fingerprint);
   program.setWeights(mnistWeights(manifest.totalSize));
@@ -119,7 +125,8 @@ async function pytorchSide(mode: 'gradients' | 'step'): Promise<Side> {
 
 async function compare(): Promise<void> {
   console.log(describeMachine());
-  const peers = values.peer.flatMap((peer) => {
+  const peers = values.peer.flatMap((peer): Promise<Side | null>[] => {
+    if (peer === stockWasm) return [backendSide(stockWasm)];
     if (peer !== 'pytorch') throw new Error(`no peer ${peer}`);
     return [pytorchSide('gradients'), pytorchSide('step')];
   });
@@ -138,5 +145,5 @@ async function compare(): Promise<void> {
   for (const { child } of sides) child.kill();
 }
 
-if (values.child) await compute(values.backend?.[0] as BackendName);
+if (values.child) await compute(values.backend?.[0] ?? '');
 else await compare();
