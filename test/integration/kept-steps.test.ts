@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { planOf } from './exact-run.js';
 import { bitsOf, fixtureJob, TestRun, type Trained } from './test-run.js';
 
 describe('compiled steps that runs leave in files', () => {
@@ -10,9 +11,12 @@ describe('compiled steps that runs leave in files', () => {
   });
   afterAll(() => run.end());
 
-  const train = (job: string, workers: number, folder: string): Promise<Trained> => {
+  const train = (job: string, workers: number, folder: string, faults: string[] = []): Promise<Trained> => {
     const options = ['--workers', String(workers), '--shards', '4', '--seed', '7', '--backend', 'onnx:cpu'];
-    return run.train([fixtureJob(job), ...options], { LOCKSTEP_CACHE_DIR: folder, NODE_DEBUG: 'lockstep' });
+    return run.train([fixtureJob(job), ...options, ...faults], {
+      LOCKSTEP_CACHE_DIR: folder,
+      NODE_DEBUG: 'lockstep',
+    });
   };
 
   const filesOf = (folder: string) =>
@@ -24,7 +28,7 @@ describe('compiled steps that runs leave in files', () => {
       }),
     );
 
-  it('have the bytes that any process writes, and every run with or without them has the same bits', async () => {
+  it('have the bytes that any process writes, and every run with or without them has the same bits, one whose worker dies too', async () => {
     const [folder, other] = [run.at('two'), run.at('one')];
     const [cold, alone, without] = await Promise.all([
       train('cnn', 2, folder),
@@ -41,7 +45,9 @@ describe('compiled steps that runs leave in files', () => {
     const flipped = Buffer.from(bytes);
     flipped[flipped.length >> 1] ^= 1;
     writeFileSync(path, flipped);
-    const warm = await train('cnn', 1, folder);
+    const plan = await planOf(run, [{ step: 2, phase: 'computing', do: 'kill' }]);
+    const warm = await train('cnn', 2, folder, ['--faults', plan]);
+    expect(warm.report.faults).toHaveLength(1);
     expect(warm.stderr).toContain(
       `cannot use the file of a step in ${join(folder, 'steps')}: ${damaged} is damaged`,
     );

@@ -94,7 +94,11 @@ describe('the key of a program', () => {
 
   it('names the versions of all that traces, writes and runs steps, and is another with each', () => {
     const by = programVersions();
-    expect(by).toMatchObject({ emitter: emitterVersion, 'onnxruntime-node': '1.30.0' });
+    expect(by).toMatchObject({
+      emitter: emitterVersion,
+      node: `${process.version} ${process.arch}`,
+      'onnxruntime-node': '1.30.0',
+    });
     expect(by.tfjs).toMatchObject({ tfjs: '4.22.0', 'tfjs-core': '4.22.0', 'tfjs-layers': '4.22.0' });
     const model = netOf();
     const program = { spec: specOf(model, { outputs }), manifest: manifestOf(model) };

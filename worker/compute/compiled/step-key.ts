@@ -55,12 +55,13 @@ export function programText(
   return canonicalText({ model, outputs, metrics, provider, by });
 }
 
-/** What traces, writes and runs steps. */
+/** What traces, writes and runs steps. Constants of a graph come from the Math of JavaScript, which Node brings. */
 export function programVersions() {
   knownDigest ??= digestOfModules(packageFolder, ['worker/compute', 'shared']);
   const { name, version: runtime } = runtimePackage;
   const tfjs: Readonly<Record<string, string>> = { ...tf.version };
-  return { lockstep: version, emitter: emitterVersion, modules: knownDigest, tfjs, [name]: runtime };
+  const node = `${process.version} ${process.arch}`;
+  return { lockstep: version, emitter: emitterVersion, modules: knownDigest, node, tfjs, [name]: runtime };
 }
 
 let knownDigest: string | null = null;
