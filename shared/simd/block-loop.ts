@@ -1,4 +1,4 @@
-import { assembleModule, type Code, defineFunction, i32, seq, whileBelow } from './assembler.js';
+import { assembleModule, type Code, defineFunction, i32, seq, v128, whileBelow } from './assembler.js';
 import './webassembly.js';
 
 /** Elements of a block: the blocks of all operands together stay in the processor's nearer caches. */
@@ -19,8 +19,12 @@ const blockAt = (operand: number): number => 128 + operand * 4 * blockSize;
 /** Loops take turns with one memory: each costs gigabytes of address space. */
 let memory: InstanceType<typeof WebAssembly.Memory> | 'unavailable' | null = null;
 
+/** Valid where the host has vectors: on x64 they need SSE 4.1, which virtual machines may hide. */
+const copy = defineFunction('copy', 2, (_, to, from) => v128.store(to.get, v128.load(from.get)));
+
 function reserve(): InstanceType<typeof WebAssembly.Memory> | 'unavailable' {
   try {
+    if (!WebAssembly.validate(assembleModule([copy]))) return 'unavailable';
     return new WebAssembly.Memory({ initial: Math.ceil(blockAt(maxOperands) / pageBytes) });
   } catch (error) {
     // Without a compiler (`--jitless`) the name is not defined; without address space it is a RangeError.
@@ -52,7 +56,7 @@ interface Instance {
 export class BlockLoop {
   readonly #operands: 1 | 2;
   readonly #step: (index: Code, at: StepAddresses) => Code;
-  /** Null before the first run; `unavailable` where the host has no WebAssembly, or no address space left for it. */
+  /** Null before the first run; `unavailable` where the host has no vectors, or no address space left for them. */
   #instance: Instance | 'unavailable' | null = null;
 
   /** @param step works on four elements of every operand; what it is to give replaces those of the first one */
@@ -65,7 +69,7 @@ export class BlockLoop {
    * @param operands float32[n] each
    * @param into float32[n] for what became of the first operand, which may be that operand; null if that is not wanted
    * @returns whether the loop has set a flag; null if nothing was done, because the arrays are too short to gain
-   * from it or there is no WebAssembly
+   * from it or the host has no vectors
    */
   run(
     operands: readonly Float32Array[],

@@ -1,7 +1,11 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { addFloat32, isFiniteFloat32, subtractScaled } from '../../shared/float32.js';
 import { Random } from '../../shared/random.js';
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 /** Lengths around those where a loop changes its way: none, short, one block, some, and what is left of a round. */
 const lengths = [0, 1, 7, 1_023, 1_024, 1_025, 8_191, 8_192, 8_193, 16_384, 20_003];
@@ -82,4 +86,19 @@ it('beyond the largest float32 a sum is infinite, and below the least normal one
   const subnormal = new Float32Array(2_048).fill(1e-45);
   addFloat32(subnormal, subnormal.slice());
   expect(bitsOf(subnormal).every((bits) => bits === 2)).toBe(true);
+});
+
+it('floats are added with the same bits on a processor without vectors', async () => {
+  class Refused {
+    constructor() {
+      throw new SyntaxError('Wasm SIMD unsupported');
+    }
+  }
+  vi.stubGlobal('WebAssembly', { Memory: WebAssembly.Memory, validate: () => false, Module: Refused });
+  vi.resetModules();
+  const { addFloat32: add } = await import('../../shared/float32.js');
+  const [a, b] = [finiteBits(1_025, 1), finiteBits(1_025, 2)];
+  const sum = a.slice();
+  add(sum, b);
+  expect(bitsOf(sum)).toEqual(bitsOf(a.map((value, i) => Math.fround(value + b[i]))));
 });
