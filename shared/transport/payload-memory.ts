@@ -3,7 +3,7 @@ import type { PayloadPlace } from '../protocol/frame.js';
 
 /*
  * A file in memory through which one process gives payloads to another. Read and written by system calls and never
- * mapped, so that a lack of memory is an error and not a signal.
+ * mapped, so that a full `/dev/shm` is an error and not a signal.
  *
  *   0     the number of the payload read last, u64, twice: written by the reader, for the writer to know what is free
  *   4096  payloads, wherever there is room
@@ -31,6 +31,8 @@ export class OutgoingPayloads {
   #lastNumber = 0;
   /** By place. */
   #unread: Unread[] = [];
+  /** Where what was ever put ends: up to here the file has its memory. */
+  #end = firstOffset;
   /** Where the file ends at most. */
   #limit = maxFileBytes;
   readonly #counter = new BigUint64Array(2);
@@ -59,6 +61,7 @@ export class OutgoingPayloads {
       const number = ++this.#lastNumber;
       this.#unread.push({ number, start: offset, end: offset + bytes });
       this.#unread.sort((a, b) => a.start - b.start);
+      this.#end = Math.max(this.#end, offset + bytes);
       return { number, offset };
     } catch {
       return this.#giveUp(this.#descriptor);
@@ -98,7 +101,7 @@ export class OutgoingPayloads {
 
   /** The memory was less than the limit. Gives back what was not needed before, and asks for no more again. */
   #giveUp(descriptor: number): null {
-    this.#limit = Math.max(firstOffset, ...this.#unread.map(({ end }) => end));
+    this.#limit = this.#end;
     try {
       ftruncateSync(descriptor, this.#limit);
     } catch {

@@ -110,6 +110,15 @@ describe('payloads in shared memory', () => {
     expect(full.put([filled(1_000, 1)], 1_000, plenty)).toBeNull();
   });
 
+  it('keep the room that they had, and nothing beyond it, once the memory has not sufficed', () => {
+    incoming.take(put(filled(1_000, 1)), 1_000);
+    // Half of it was written, as by a device that is full.
+    expect(outgoing.put([filled(600, 2), filled(600, 2)], 2_400, plenty)).toBeNull();
+    expect(outgoing.fileBytes).toBe(page + 1_000);
+    expect(outgoing.put([filled(1_001, 3)], 1_001, plenty)).toBeNull();
+    expect(incoming.take(put(filled(1_000, 4)), 1_000)).toEqual(Buffer.alloc(1_000, 4));
+  });
+
   it('are taken once, and in order', () => {
     const places = [put(filled(100, 1)), put(filled(100, 2))];
     expect(incoming.take(places[1], 100)).toEqual(Buffer.alloc(100, 2));
