@@ -22,7 +22,7 @@ export function sharesMemory(environment: NodeJS.ProcessEnv = process.env): bool
 }
 
 /**
- * Opens two files in memory that have no name: nobody else can open them, and they are gone with the last process that
+ * Opens two files in memory that have no name: no other user can open them, and they are gone with the last process that
  * has them open, however that ends.
  * @returns null where there are no such files, or none to spare
  */
