@@ -284,4 +284,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'exclude(accepted, right, { unit: address, by: wrong })',
     firstSeed: 10,
   },
+  {
+    name: 'a worker that computed wrong numbers stays',
+    file: 'coordinator/core/answer.ts',
+    find: 'if (wrong.length === 0) return [accepted, effects];',
+    replace: 'if (wrong.length >= 0) return [accepted, effects];',
+  },
 ];

@@ -14,6 +14,8 @@ export class Answers {
   #isUnconfirmed = false;
   /** Workers whose answer differs from that of two others, which is known now: they are to be sent away. */
   readonly #convicted = new Set<Line>();
+  /** Workers some of whose answers are spoiled, one does not see which: nobody is convicted by theirs. */
+  readonly #suspects = new WeakSet<Line>();
   /** Rounds up to this one are over: an answer for one of them that differs stops the run. */
   #committed = 0;
 
@@ -44,9 +46,16 @@ export class Answers {
     }
     record.answeredOn = [...record.answeredOn, line];
     if (isWrong) record.wrongOn.add(line);
-    const sound = record.answeredOn.filter((other) => !record.wrongOn.has(other));
+    const sound = record.answeredOn.filter(
+      (other) => !record.wrongOn.has(other) && !this.#suspects.has(other),
+    );
     const isDecided = sound.length > 1 && record.kind === 'train' && record.round > this.#committed;
     if (isDecided) for (const other of record.wrongOn) this.#convicted.add(other);
+  }
+
+  /** Some of a worker's answers are not what their shards give. */
+  suspect(line: Line): void {
+    this.#suspects.add(line);
   }
 
   /** The coordinator has told that two answers differ. */

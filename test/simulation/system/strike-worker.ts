@@ -146,6 +146,7 @@ function spoil(
     left -= 1;
     if (left === 0) worker.sickness.spoil = null;
     injector.spoilers.add(worker);
+    if (worker.line !== null) worker.traffic?.answers.suspect(worker.line);
     injector.took(fault);
     spoil(partial);
   };
