@@ -15,7 +15,7 @@ import { digestOfResult } from './server/incoming.js';
  */
 export function claimOf(
   worker: number,
-  { message, payload, result }: IncomingResult,
+  { message, result }: IncomingResult,
   { kind, state, outputs }: { kind: RoundSpec['kind'] | null; state: RunState; outputs: number },
 ): RunInput {
   const { round: roundId, lo, hi } = message;
@@ -23,13 +23,12 @@ export function claimOf(
   const { partial } = result;
   const finite = kind !== 'train' || partial === null || isFinitePartial(partial, lossSumsOf(outputs));
   const isDoubtful = !finite || isCompared(state, claim);
-  const digest = isDoubtful ? digestOfResult(message, payload) : null;
+  const digest = isDoubtful ? digestOfResult(message, result) : null;
   return { type: 'partial', ...claim, digest, finite };
 }
 
-/** A result as it came, and as it was read. */
+/** A result: what was said about it, and what it is. */
 export interface IncomingResult {
   readonly message: ToCoordinatorOf<'partial' | 'outputs'>;
-  readonly payload: Uint8Array;
   readonly result: ShardResult;
 }

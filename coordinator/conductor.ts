@@ -254,7 +254,7 @@ export class Conductor {
     if (result === null || active?.fits({ lo, hi }, result) === false) {
       return this.#refuse(remote, 'invalid_message', 'its result has the wrong shape');
     }
-    const incoming = { message, payload, result };
+    const incoming = { message, result };
     this.#incoming = result;
     const { outputs } = setup.resultShape;
     this.#mailbox.post(claimOf(remote.worker, incoming, { kind, state: this.#state, outputs }));

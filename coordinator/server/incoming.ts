@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { isFiniteFloat32 } from '../../shared/float32.js';
 import { decodePartial } from '../../shared/protocol/partial-payload.js';
 import { decodeTensors } from '../../shared/protocol/tensor-payload.js';
 import type { ToCoordinatorOf } from '../../shared/protocol/to-coordinator.js';
+import type { TensorData } from '../../shared/tensors.js';
 import type { ShardResult } from '../active-round.js';
 import type { RoundSpec } from '../core/round.js';
 
@@ -53,11 +55,40 @@ export function readResult(
     : null;
 }
 
-/** Of everything in a result that counts, as it came: what two workers must have in common for the same shards. */
+/**
+ * Of everything in a result that counts: what two workers must have in common for the same shards. Any NaN is as good
+ * as another, as neither IEEE 754 nor JavaScript says which bits it has: those of `Math.pow(-1, 0.5)` change when the
+ * engine compiles the loop around it, so a worker that has just come would disagree with an older one.
+ */
 export function digestOfResult(
   message: ToCoordinatorOf<'partial'> | ToCoordinatorOf<'outputs'>,
-  payload: Uint8Array,
+  result: ShardResult,
 ): string {
   const form = message.type === 'partial' ? message.sections : message.tensors;
-  return createHash('sha256').update(JSON.stringify(form)).update(payload).digest('hex');
+  const hash = createHash('sha256').update(JSON.stringify(form));
+  for (const values of arraysOf(result)) hash.update(withOneNaN(values));
+  return hash.digest('hex');
+}
+
+type Numbers = TensorData | Float64Array;
+
+function arraysOf({ partial, outputs }: ShardResult): Numbers[] {
+  const ofOutputs = outputs?.map(({ data }) => data) ?? [];
+  if (partial === null) return ofOutputs;
+  const { gradient, sums, moments, scores } = partial;
+  const ofMoments = moments.flatMap(({ count, mean, m2 }) => [Float64Array.of(count), mean, m2]);
+  return [gradient, sums, ...ofMoments, ...scores, ...ofOutputs];
+}
+
+/** The numbers; where there may be NaN a copy, in which all bits of each NaN are ones. */
+function withOneNaN(numbers: Numbers): Numbers {
+  const isFloat32 = numbers instanceof Float32Array;
+  if (isFloat32 ? isFiniteFloat32(numbers) : !(numbers instanceof Float64Array)) return numbers;
+  const copy = numbers.slice();
+  const bytes = new Uint8Array(copy.buffer);
+  const width = copy.BYTES_PER_ELEMENT;
+  for (let i = 0; i < copy.length; i++) {
+    if (Number.isNaN(numbers[i])) bytes.fill(0xff, i * width, (i + 1) * width);
+  }
+  return copy;
 }
