@@ -87,19 +87,17 @@ export class Dealing {
     for (const { holders } of this.#shards.values())
       for (const line of holders.keys()) outstanding.set(line, (outstanding.get(line) ?? 0) + 1);
     let hasIdle: boolean | null = null;
-    for (const { round, shard, kind, holders, isAnswered, freeSinceMs } of this.#shards.values()) {
+    for (const { round, shard, holders, isAnswered, freeSinceMs } of this.#shards.values()) {
       let waitedMs = nowMs - Math.max(freeSinceMs, goesOnSinceMs);
       let patienceMs = freeMs;
       for (const [line, orderedMs] of holders) {
         const heldMs = nowMs - Math.max(this.#turnMs(line, orderedMs), goesOnSinceMs);
-        const deadlineMs = this.#usual.deadlineMs(kind, outstanding.get(line) ?? 1);
-        if (
-          heldMs > limits.answerMs + freeMs &&
-          heldMs > this.#openMs(line, outstanding.get(line) ?? 1) + freeMs
-        )
-          throw new InvariantBroken('I5', `shard ${round}:${shard} is open since ${heldMs} ms`);
         // The last one that took it over has the longest to go.
         waitedMs = Math.min(waitedMs, heldMs);
+        if (heldMs <= freeMs) continue;
+        const deadlineMs = this.#deadlineMs(line, outstanding.get(line) ?? 1);
+        if (heldMs > Math.max(limits.answerMs, deadlines * deadlineMs) + freeMs)
+          throw new InvariantBroken('I5', `shard ${round}:${shard} is open since ${heldMs} ms`);
         patienceMs = Math.max(patienceMs, deadlineMs + tickSlackMs);
       }
       if (round !== this.#round || isAnswered || waitedMs <= patienceMs) continue;
@@ -112,12 +110,12 @@ export class Dealing {
     }
   }
 
-  /** How long a worker may owe its next answer. Which of its shards that is of, the wire does not show. */
-  #openMs(line: Line, shards: number): number {
-    let openMs = limits.answerMs;
+  /** How long a worker may take for its next answer. Which of its shards that is of, the wire does not show. */
+  #deadlineMs(line: Line, shards: number): number {
+    let longestMs = 0;
     for (const { kind, holders } of this.#shards.values())
-      if (holders.has(line)) openMs = Math.max(openMs, deadlines * this.#usual.deadlineMs(kind, shards));
-    return openMs;
+      if (holders.has(line)) longestMs = Math.max(longestMs, this.#usual.deadlineMs(kind, shards));
+    return longestMs;
   }
 }
 
