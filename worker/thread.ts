@@ -7,6 +7,12 @@ import { ThreadSignals } from './thread-signals.js';
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const computeThread = new URL(`./compute-thread.${extension}`, import.meta.url);
 
+/**
+ * What is new on its heap may take 8 MiB instead of 48: what a step makes is forgotten at its end, tensors lie outside
+ * the heap, and memory that was used once stays with the process.
+ */
+const resourceLimits = { maxYoungGenerationSizeMb: 8 };
+
 /** How long a thread may take to end. */
 const terminateMs = 5_000;
 
@@ -19,7 +25,7 @@ export class ComputeThread {
 
   /** @param listener told once if the thread ends by itself */
   constructor({ onAnswer, onBroken }: ThreadListener, entry = computeThread) {
-    this.#worker = new Worker(entry, { workerData: this.#signals.buffer });
+    this.#worker = new Worker(entry, { workerData: this.#signals.buffer, resourceLimits });
     this.#worker.on('message', (answer: FromThread) => {
       if (!this.#isOver) onAnswer(answer);
     });
