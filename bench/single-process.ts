@@ -24,7 +24,9 @@ let step = 0;
 
 async function train(): Promise<void> {
   program.setWeights(state.weights.flat);
-  state.step(await program.train({ ...task, step }), 0);
+  const partial = await program.train({ ...task, step });
+  state.step(partial, 0);
+  program.recycle?.(partial.gradient);
   step += 1;
 }
 

@@ -68,6 +68,11 @@ export interface ShardProgram {
    * Shard 0 adds the regularisation losses.
    */
   train(task: ShardTask): Promise<ShardPartial>;
+  /**
+   * Gives back the memory of a gradient that it made and that nobody reads any more: a later one may be written there.
+   * Absent: it makes none.
+   */
+  recycle?(gradient: Float32Array): void;
   /** Loss and metric sums in inference mode; gradient and moments are empty. */
   evaluate(task: ShardTask): Promise<ShardPartial>;
   /** The model's outputs for the rows of `x`, in inference mode. */

@@ -70,4 +70,19 @@ describe('the compiled program', () => {
     create.mockRestore();
     program.dispose();
   });
+
+  it('computes into memory that it was given back, to the same bits', async () => {
+    const entry = zoo['a CNN with BatchNormalization, pooling and dropout'];
+    const model = entry.build();
+    const { program } = await createCompiledProgram(specOfZoo(model, entry), new Map(), 1);
+    program.setWeights(randomizeWeights(model, 3));
+    const { gradient } = await runBatch(program, 'train', entry.batch, 1);
+    const expected = gradient.slice();
+    program.recycle?.(gradient.fill(Number.NaN));
+    const again = await runBatch(program, 'train', entry.batch, 1);
+    expect(again.gradient).toBe(gradient);
+    expect(new Uint32Array(gradient.buffer)).toEqual(new Uint32Array(expected.buffer));
+    expect((await runBatch(program, 'train', entry.batch, 1)).gradient).not.toBe(gradient);
+    program.dispose();
+  });
 });

@@ -190,10 +190,15 @@ describe('a worker that holds a subtree', () => {
     [2, 3, 4],
   ])('sends for shards %i to %i of %i what the tree would have summed', async (lo, hi, shards) => {
     const order: number[] = [];
-    const partial = await sumSubtree({ lo, hi }, async (shard) => {
+    const compute = async (shard: number) => {
       order.push(shard);
       return partialOf(shard);
+    };
+    const recycled = new Set<Float32Array>();
+    const partial = await sumSubtree({ lo, hi }, compute, (gradient) => {
+      recycled.add(gradient.fill(Number.NaN));
     });
+    expect(recycled.size).toBe(hi - lo - 1);
     const expected = expectedSum(lo, hi, shards, 1);
     expect(expected === null ? null : bits(partial)).toBe(expected === null ? null : bits(expected));
     expect(order).toEqual(Array.from({ length: hi - lo }, (_, i) => lo + i));

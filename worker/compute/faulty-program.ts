@@ -61,6 +61,7 @@ export function faultyProgram(program: ShardProgram, faults: ShardFaults): Shard
       faults.after(task.step, task.shard, partial);
       return partial;
     },
+    recycle: (gradient) => program.recycle?.(gradient),
     evaluate: (task) => program.evaluate(task),
     predict: (x) => program.predict(x),
     dispose: () => program.dispose(),

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../../shared/clock.js';
 import type { Digest } from '../../shared/digest.js';
 import { invariant, LockstepError, messageOf } from '../../shared/errors.js';
 import { manifestHash } from '../../shared/manifest-hash.js';
+import type { ShardPartial } from '../../shared/partial.js';
 import type { ShardProgram, ShardTask } from '../../shared/program.js';
 import { cutToText } from '../../shared/protocol/fields.js';
 import type { ToWorkerOf } from '../../shared/protocol/to-worker.js';
@@ -172,11 +173,12 @@ export class ShardComputer {
     }
     const digests: { shard: number; variables: Digest[] }[] = [];
     const manifest = digest ? (this.#built?.manifest ?? null) : null;
-    const partial = await sumSubtree(range, async (shard) => {
+    const compute = async (shard: number): Promise<ShardPartial> => {
       const own = await program[kind](this.#begin(order, shard));
       if (manifest !== null) digests.push({ shard, variables: gradientDigests(manifest, own.gradient) });
       return own;
-    });
+    };
+    const partial = await sumSubtree(range, compute, (gradient) => program.recycle?.(gradient));
     const computeMs = clock.nowMs() - startedMs;
     this.#send({ type: 'partial', round, ...range, computeMs, partial, digests });
   }

@@ -87,6 +87,8 @@ class CompiledProgram implements ShardProgram {
   /** What has been compared with the eager program on the run's own data. */
   readonly #compared = new Set<Kind | 'predict'>();
   #weights: Float32Array | null = null;
+  /** Memory of a gradient that nobody reads any more; fresh memory costs its page faults. */
+  #spare: Float32Array | null = null;
 
   constructor(step: ShardStep, settings: SessionSettings, kept: KeptSteps | null) {
     this.#step = step;
@@ -102,6 +104,10 @@ class CompiledProgram implements ShardProgram {
 
   train(task: ShardTask): Promise<ShardPartial> {
     return this.#shard('train', task);
+  }
+
+  recycle(gradient: Float32Array): void {
+    if (gradient.length === this.#step.manifest.trainableSize) this.#spare = gradient;
   }
 
   evaluate(task: ShardTask): Promise<ShardPartial> {
@@ -188,9 +194,15 @@ class CompiledProgram implements ShardProgram {
   async #compute(kind: Kind, task: ShardTask): Promise<ShardPartial> {
     const { step, values } = await this.#compiled(kind, task);
     const feeds = shardFeeds(this.#step, task, step.fed, values.predictionShapes);
-    const gradient = new Float32Array(kind === 'train' ? this.#step.manifest.trainableSize : 0);
+    const gradient = kind === 'train' ? this.#zeros() : new Float32Array(0);
     const read = await this.#run(step, feeds, gradient, listOf(values));
     return partialOf(this.#step, task, withList(values, read), gradient);
+  }
+
+  #zeros(): Float32Array {
+    const spare = this.#spare?.fill(0);
+    this.#spare = null;
+    return spare ?? new Float32Array(this.#step.manifest.trainableSize);
   }
 
   #compiled(kind: Kind, task: ShardTask): Promise<CompiledShard> {
