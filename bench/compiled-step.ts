@@ -5,6 +5,7 @@
  * The models are the usual ones of MNIST: Conv32-BN-Conv64-Pool-Dropout-Dense128-Dense10, and 784-300-100-10. Every
  * side computes in a process of its own, on one thread; they take turns, so that all meet the same machine. PyTorch
  * (`apt-get install python3-torch libopenblas0-pthread`) is timed up to the gradients, and again with plain SGD.
+ * Gradients are given back before the next shard, as a worker does with all but the first of what it adds up.
  * The peer `stock-wasm` is the wasm backend with its stock kernels, and ours only where it has none.
  */
 
@@ -68,9 +69,10 @@ async function compute(side: string): Promise<void> {
     const times: number[] = [];
     for (let i = -1; i < stepsPerTurn; i++) {
       const startMs = performance.now();
-      await program.train({ ...task, step });
+      const { gradient } = await program.train({ ...task, step });
       step += 1;
       if (i >= 0) times.push(performance.now() - startMs);
+      program.recycle?.(gradient);
     }
     process.send?.(times);
   });
