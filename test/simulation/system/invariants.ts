@@ -25,6 +25,8 @@ export class Invariants {
   #progressMs = 0;
   #committedMs = 0;
   #lookedMs = 0;
+  /** When it was last seen that nothing is to be computed. */
+  #calmMs = 0;
 
   constructor(world: World, reference: Reference) {
     this.#world = world;
@@ -72,9 +74,11 @@ export class Invariants {
     // What was decided while it still ran is being carried out.
     if (wasStopped || stage === 'ended' || conductor?.isStopped !== false) return;
     traffic.check();
-    const { withoutReadyMs } = traffic.members;
-    if (stage === 'round' && withoutReadyMs > limits.withoutWorkersMs + afterStopMs)
-      throw new InvariantBroken('I5', `the run has been without workers for ${withoutReadyMs} ms`);
+    if (stage !== 'round') this.#calmMs = nowMs;
+    // While nothing is to be computed, nobody is wanted.
+    const withoutMs = Math.min(traffic.members.withoutReadyMs, nowMs - this.#calmMs);
+    if (withoutMs > limits.withoutWorkersMs + afterStopMs)
+      throw new InvariantBroken('I5', `the run has been without workers for ${withoutMs} ms`);
   }
 
   #weights({ state, stage }: CoordinatorLife): void {
