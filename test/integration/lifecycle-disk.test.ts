@@ -52,22 +52,31 @@ describe('a coordinator killed while it writes a checkpoint', () => {
 
 describe('a damaged newest checkpoint', () => {
   let saved: string;
-  /** Of the two checkpoints, oldest first. The older one is of step 8, or of a later one if the disk was slow. */
+  /** Of the two checkpoints, oldest first. */
   let names: string[];
-  let olderStep: number;
   beforeAll(async () => {
     saved = shared.at('saved');
     const held = shared.startTraining(['train', ...job, '--checkpoint-dir', saved], {
       ...tiny,
-      LOCKSTEP_TEST_HOLD: '10',
+      LOCKSTEP_TEST_HOLD: '7,9,10',
     });
+    // One checkpoint is written at a time: a disk that is slow must not let the next take the place of one that waits.
+    for (const [saved, holding] of [
+      [4, 7],
+      [8, 9],
+    ]) {
+      await held.process.entry(({ event, step }) => event === 'checkpoint' && step === saved);
+      await held.process.entry(({ message }) => message === `holding after step ${holding}`);
+      held.process.kill('SIGUSR2');
+    }
     await held.process.entry(({ message }) => message === 'holding after step 10');
     held.process.kill('SIGTERM');
     expect((await held.trained).report.steps).toBe(10);
     names = (await readdir(saved)).filter((name) => name.startsWith('checkpoint-')).sort();
-    expect(names).toEqual([expect.anything(), expect.stringMatching(/-step-0000000010$/)]);
-    olderStep = Number(names[0].split('-').at(-1));
-    expect(olderStep).toBeGreaterThanOrEqual(8);
+    expect(names.map((name) => name.slice(-'step-0000000000'.length))).toEqual([
+      'step-0000000008',
+      'step-0000000010',
+    ]);
   });
 
   const flip = async (file: string): Promise<void> => {
@@ -92,7 +101,7 @@ describe('a damaged newest checkpoint', () => {
       expect((await readdir(join(folder, names[1]))).sort()).toContain(file);
       await damage(join(folder, names[1], file));
       const resumed = await resume(folder);
-      expect(resumed.report.resumedAtStep).toBe(olderStep);
+      expect(resumed.report.resumedAtStep).toBe(8);
       expect(bitsOf(resumed)).toEqual(bitsOf(undisturbed));
       const warnings = resumed.entries.filter(({ event }) => event === 'warning');
       expect(warnings.map(({ message }) => message)).toEqual([
@@ -100,7 +109,7 @@ describe('a damaged newest checkpoint', () => {
         expect.stringContaining(
           `passed over the damaged checkpoint ${join(folder, names[1])}: ${file.replace(/\.sha256$/, '')}`,
         ),
-        `${olderStep === 9 ? '1 step is' : '2 steps are'} lost, and trained again from step ${olderStep}`,
+        '2 steps are lost, and trained again from step 8',
       ]);
     },
   );
