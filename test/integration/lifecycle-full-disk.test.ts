@@ -48,8 +48,9 @@ describe('a disk that is full', () => {
       const { message } = await process.entry((entry) =>
         String(entry.message).startsWith('saving works again'),
       );
+      // Which of the steps it is hangs on when the disk is done with the one before.
       expect(message).toMatch(
-        /^saving works again: step (8|12) is saved, after \d+ failed attempts in \d+\.\d s$/,
+        /^saving works again: step ([4-9]|1[0-2]) is saved, after \d+ failed attempts in \d+\.\d s$/,
       );
       process.kill('SIGUSR2');
       const { exitCode, report, entries } = await trained;

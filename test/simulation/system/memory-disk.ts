@@ -6,8 +6,10 @@ import type { SimulatedProcess } from './process.js';
 
 /** What the disk does to the operations that come. */
 export interface DiskWeather {
-  /** Of the next operation. */
+  /** Of the next operation, on a disk that is well. */
   latencyMs: () => number;
+  /** How many faults make it slow now: no slower than one. */
+  slowedBy: number;
   isFull: boolean;
   /** Told when an operation fails for want of space, and when one is slow. */
   onTouched: ((effect: 'full' | 'slow') => void) | null;
@@ -24,7 +26,12 @@ type Undo = (directory: string) => void;
 export class MemoryDisk {
   readonly files = new Map<string, Uint8Array>();
   readonly directories = new Set<string>();
-  readonly weather: DiskWeather = { latencyMs: () => 0.2, isFull: false, onTouched: null };
+  readonly weather: DiskWeather = {
+    latencyMs: () => 0.2,
+    slowedBy: 0,
+    isFull: false,
+    onTouched: null,
+  };
   /** By directory, in the order in which it was done. */
   readonly #unsynced = new Map<string, Undo[]>();
 
@@ -32,7 +39,8 @@ export class MemoryDisk {
   seenBy(process: SimulatedProcess): Disk {
     const { weather, files, directories } = this;
     const takeTime = async (): Promise<void> => {
-      const ms = weather.latencyMs();
+      const usualMs = weather.latencyMs();
+      const ms = weather.slowedBy > 0 ? 20 + usualMs * 30 : usualMs;
       if (ms > 10) weather.onTouched?.('slow');
       await process.sleep(ms);
     };

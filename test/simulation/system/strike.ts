@@ -35,10 +35,9 @@ export function strike(injector: FaultInjector, fault: Fault): boolean {
       });
       return true;
     case 'disk slow': {
-      const usual = disk.weather.latencyMs;
-      disk.weather.latencyMs = () => 20 + usual() * 30;
+      disk.weather.slowedBy++;
       clock.after(durationMs, () => {
-        disk.weather.latencyMs = usual;
+        disk.weather.slowedBy--;
       });
       return true;
     }
