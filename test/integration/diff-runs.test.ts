@@ -33,7 +33,13 @@ async function checkpointsIn(folder: string): Promise<string[]> {
 
 beforeAll(async () => {
   run = await TestRun.begin();
-  undisturbed = await train('one', [...fresh, '--workers', '1', '--record-shards']);
+  const args = ['train', ...fresh, '--workers', '1', '--record-shards', '--checkpoint-dir', run.at('one')];
+  const { process, trained } = run.startTraining(args, { ...tiny, LOCKSTEP_TEST_HOLD: '14' });
+  // However slow the disk, the last checkpoint but one is of step 8 or later.
+  await process.entry(({ event, step }) => event === 'checkpoint' && Number(step) >= 8);
+  await process.entry(({ message }) => message === 'holding after step 14');
+  process.kill('SIGUSR2');
+  undisturbed = await trained;
 });
 afterAll(() => run.end());
 
@@ -152,7 +158,7 @@ it('a resumed run whose receipts were changed says so, and ends with the same ch
   const file = join(run.at('changed'), 'receipts.jsonl');
   const text = await readFile(file, 'utf8');
   await writeFile(file, text.replace('"batch":5', '"batch":6'));
-  // Back to the middle of the second epoch: the newest checkpoint is that of the end.
+  // Back to a checkpoint after the changed step: the newest one is that of the end.
   const newest = (await checkpointsIn('changed')).at(-1) ?? '';
   await rm(newest, { recursive: true });
   const resumed = await train('changed', [...job, '--resume', '--workers', '1']);

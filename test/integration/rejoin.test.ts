@@ -81,7 +81,7 @@ describe('a coordinator that is killed', () => {
     const first = await run.startCoordinator([...job, ...folder], 2);
     const slow = { LOCKSTEP_TEST_JITTER: '60' };
     const workers = [1, 2].map(() => run.startWorker(first, ownCopy, slow));
-    await first.process.entry(({ event }) => event === 'epoch-end');
+    await first.process.entry(({ event }) => event === 'checkpoint');
     first.process.kill('SIGKILL');
     await first.process.ended;
     const again = await run.startCoordinator([...job, ...folder, '--resume'], 2, {}, first);
