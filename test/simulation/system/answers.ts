@@ -50,7 +50,16 @@ export class Answers {
       (other) => !record.wrongOn.has(other) && !this.#suspects.has(other),
     );
     const isDecided = sound.length > 1 && record.kind === 'train' && record.round > this.#committed;
-    if (isDecided) for (const other of record.wrongOn) this.#convicted.add(other);
+    if (isDecided) for (const other of record.wrongOn) this.#convict(other);
+    // Whose answer differs when it is a suspect's, one does not see: what it sent may be computed anew.
+    const isAnyLost = record.answeredOn.some((other) => this.#suspects.has(other) && !isOpen(other));
+    if (isAnyLost && record.answeredOn.length > 2) this.#isPurged = true;
+  }
+
+  /** Who is there still is to be sent away; nobody tells who has left, and what it sent does not count either. */
+  #convict(line: Line): void {
+    if (isOpen(line)) this.#convicted.add(line);
+    else this.purge(line);
   }
 
   /** Some of a worker's answers are not what their shards give. */
@@ -85,7 +94,7 @@ export class Answers {
   settled(): void {
     if (this.#isUnnoticed) throw new InvariantBroken('I1', 'two answers differ, and nobody was told');
     for (const line of this.#convicted) {
-      if (line.ends[0].isOpen)
+      if (isOpen(line))
         throw new InvariantBroken('I1', 'a worker computed other numbers than two others, and stays');
     }
     this.#convicted.clear();
@@ -104,4 +113,8 @@ export class Answers {
       throw new InvariantBroken('I1', `shard ${inRound}:${shard} is committed with ${got}`);
     }
   }
+}
+
+function isOpen({ ends }: Line): boolean {
+  return ends[0].isOpen;
 }
