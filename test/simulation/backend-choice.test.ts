@@ -80,12 +80,11 @@ describe('the backend of a run whose choice is open', () => {
     await predictModel(cluster.access, model, tf.zeros([4, features]), {});
     expect([chosen(cluster), warnings(cluster)]).toEqual(['onnx:cpu', []]);
     await fitModel(cluster.access, model, data, options);
-    expect(chosen(cluster)).toBe('wasm');
-    expect(warnings(cluster)).toEqual([
-      expect.stringMatching(
-        /^the model is not compiled but computed op by op on wasm: .*MirrorPad.*\(layer mirror\)$/,
-      ),
-    ]);
+    // tensorflow where it is installed.
+    const eager = chosen(cluster);
+    expect(['tensorflow', 'wasm']).toContain(eager);
+    const warned = `^the model is not compiled but computed op by op on ${eager}: .*MirrorPad.*\\(layer mirror\\)$`;
+    expect(warnings(cluster)).toEqual([expect.stringMatching(new RegExp(warned))]);
     await evaluateModel(cluster.access, model, data, {});
     expect(chosen(cluster)).toBe('onnx:cpu');
   });
