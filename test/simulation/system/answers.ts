@@ -6,8 +6,8 @@ import type { ShardRecord, TrafficOptions } from './traffic.js';
 export class Answers {
   readonly #shards: ReadonlyMap<string, ShardRecord>;
   readonly #options: Pick<TrafficOptions, 'audited'>;
-  /** Two answers differ, and the coordinator has not told so yet. */
-  #isUnnoticed = false;
+  /** Workers whose answer differs from one before, and the coordinator has not told so yet, nor sent them away. */
+  readonly #unnoticed = new Set<Line>();
   /** Whether a worker was sent away for wrong numbers in this round: then some of it is computed anew. */
   #isPurged = false;
   /** Whether it was told that nobody can confirm what is to be computed twice: that is told once. */
@@ -41,7 +41,7 @@ export class Answers {
   came(line: Line, record: ShardRecord, isWrong: boolean): void {
     // It is compared with the answer that came before.
     if (isWrong && record.answeredOn.length > 0) {
-      this.#isUnnoticed = true;
+      this.#unnoticed.add(line);
       record.isDisputed = true;
     }
     record.answeredOn = [...record.answeredOn, line];
@@ -69,7 +69,7 @@ export class Answers {
 
   /** The coordinator has told that two answers differ. */
   noticed(): void {
-    this.#isUnnoticed = false;
+    this.#unnoticed.clear();
   }
 
   /** The coordinator has told that nobody can confirm an answer. */
@@ -84,6 +84,7 @@ export class Answers {
   purge(line: Line): void {
     this.#isPurged = true;
     this.#convicted.delete(line);
+    this.#unnoticed.delete(line);
     for (const record of this.#shards.values()) {
       if (record.answeredOn[0] === line)
         record.answeredOn = record.answeredOn.filter((other) => other !== line);
@@ -92,7 +93,7 @@ export class Answers {
 
   /** After every event. */
   settled(): void {
-    if (this.#isUnnoticed) throw new InvariantBroken('I1', 'two answers differ, and nobody was told');
+    if (this.#unnoticed.size > 0) throw new InvariantBroken('I1', 'two answers differ, and nobody was told');
     for (const line of this.#convicted) {
       if (isOpen(line))
         throw new InvariantBroken('I1', 'a worker computed other numbers than two others, and stays');
