@@ -68,7 +68,7 @@ async function compile({ build, shape }: (typeof models)['cnn'], folder: string)
   const session = await OnnxSession.create(emitted.model, 1);
   const createdMs = performance.now();
   await session.dispose();
-  kept.get(shardKey(step, 'train', task), () => writeShard(step, task, true));
+  kept.get(shardKey(step, 'train', task), () => writeShard(step, task, true, 'cpu'));
   return {
     nodes: emitted.nodes,
     traceMs: tracedMs - beganMs,

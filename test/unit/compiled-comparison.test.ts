@@ -8,7 +8,8 @@ import { normal, randomizeWeights, runBatch, specOf } from './eager-fixture.js';
 // A table with a mistake: Tanh is mapped to what Sigmoid is.
 vi.mock('../../worker/compute/compiled/kernels/table.js', async (load) => {
   const { kernelTable: table } = await load<{ kernelTable: typeof kernelTable }>();
-  return { kernelTable: { ...table, Tanh: table.Sigmoid } };
+  const wrong: typeof kernelTable = { ...table, Tanh: table.Sigmoid };
+  return { kernelTable: wrong, mappingFor: (kernel: string) => wrong[kernel] };
 });
 
 beforeEach(async () => {

@@ -4,9 +4,13 @@ import { type HostTensor, sizeOf, type TensorData } from '../../shared/tensors.j
 import { emitStep } from '../../worker/compute/compiled/emit.js';
 import type { Value } from '../../worker/compute/compiled/graph.js';
 import { OnnxSession } from '../../worker/compute/compiled/onnx/runtime.js';
+import type { Provider } from '../../worker/compute/compiled/onnx/runtime-package.js';
 import { traceBackend } from '../../worker/compute/compiled/register.js';
 import { Recorder } from '../../worker/compute/compiled/trace-backend.js';
 import type { FedSource, FedValue } from '../../worker/compute/fed.js';
+
+/** What the kernels are compiled for: the processor, unless LOCKSTEP_TEST_PROVIDER names another (docs/backends.md). */
+const provider = (process.env.LOCKSTEP_TEST_PROVIDER ?? 'cpu') as Provider;
 
 export type Compute = (...inputs: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
 
@@ -54,9 +58,9 @@ export async function compiled(
     return outputs.map((tensor) => backend.symbolised(tensor));
   });
   const fed = symbols.map((value) => ({ source, value }));
-  const emitted = emitStep({ calls: recorder.calls, fed, weights: [] }, wanted);
+  const emitted = emitStep({ calls: recorder.calls, fed, weights: [] }, wanted, provider);
   for (const { kernel } of recorder.calls) kernels.add(kernel);
-  const session = await OnnxSession.create(emitted.model, 1);
+  const session = await OnnxSession.create(emitted.model, 1, provider);
   const feeds = emitted.fed.flatMap(({ name }, i) =>
     name === null ? [] : [[name, session.tensor(inputs[i] as FedValue)] as const],
   );

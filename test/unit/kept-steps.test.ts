@@ -119,7 +119,7 @@ describe('the file of a step', () => {
     const { x, y } = of.batch;
     const sampleWeights = y.map((_, output) => of.batch.sampleWeights?.[output] ?? null);
     const task = { step: seed, shard: 0, batchRows: seed, data: { x, y, sampleWeights } };
-    const written = writeShard(step, task, true);
+    const written = writeShard(step, task, true, 'cpu');
     step.dispose();
     return written;
   };

@@ -48,7 +48,7 @@ export async function measureCompilation({
   const traced = traceShard(step, task, true);
   marks.push(performance.now());
   const gradients = traced.gradients.filter((gradient) => gradient !== null);
-  const emitted = emitStep(traced, [...gradients, ...listOf(traced.values)]);
+  const emitted = emitStep(traced, [...gradients, ...listOf(traced.values)], provider);
   marks.push(performance.now());
   const session = await OnnxSession.create(emitted.model, threads, provider);
   marks.push(performance.now());

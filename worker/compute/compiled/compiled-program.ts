@@ -182,7 +182,7 @@ class CompiledProgram implements ShardProgram {
   async #predict(x: readonly HostTensor[]): Promise<HostTensor[]> {
     const key = predictionKey(x);
     const { step, outputs } = await this.#predictions.get(key, async () => {
-      const written = this.#written(key, () => writePrediction(this.#step, x));
+      const written = this.#written(key, () => writePrediction(this.#step, x, this.#settings.provider));
       return { step: await CompiledStep.create(written, this.#settings), outputs: written.outputs };
     });
     const feeds = predictionFeeds(this.#step, x, step.fed);
@@ -208,7 +208,9 @@ class CompiledProgram implements ShardProgram {
   #compiled(kind: Kind, task: ShardTask): Promise<CompiledShard> {
     const key = shardKey(this.#step, kind, task);
     return this.#shards.get(key, async () => {
-      const written = this.#written(key, () => writeShard(this.#step, task, kind === 'train'));
+      const written = this.#written(key, () =>
+        writeShard(this.#step, task, kind === 'train', this.#settings.provider),
+      );
       return { step: await CompiledStep.create(written, this.#settings), values: written.values };
     });
   }

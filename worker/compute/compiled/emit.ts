@@ -2,9 +2,10 @@ import { invariant } from '../../../shared/errors.js';
 import type { FedSource } from '../fed.js';
 import { emitterVersion } from './emitter-version.js';
 import type { KernelCall, Value } from './graph.js';
-import { kernelTable } from './kernels/table.js';
+import { mappingFor } from './kernels/table.js';
 import { Lowering } from './lowering.js';
 import { OnnxGraph } from './onnx/onnx-graph.js';
+import type { Provider } from './onnx/runtime-package.js';
 
 /** A step as an ONNX file, and which of its inputs and outputs is what. */
 export interface EmittedStep {
@@ -25,6 +26,7 @@ export interface EmittedStep {
 /**
  * Writes what `wanted` needs as an ONNX graph; what it does not need is left out, such as the gradient of a model's
  * input, which TensorFlow.js always computes.
+ * @param provider for which it is written
  */
 export function emitStep(
   traced: {
@@ -33,6 +35,7 @@ export function emitStep(
     readonly weights: readonly Value[];
   },
   wanted: readonly Value[],
+  provider: Provider = 'cpu',
 ): EmittedStep {
   const { live, used, consumers } = needsOf(traced.calls, wanted);
   const onnx = new OnnxGraph();
@@ -50,7 +53,7 @@ export function emitStep(
   const fed = traced.fed.map(({ source, value }) => ({ source, shape: value.shape, name: input(value) }));
   for (const call of traced.calls) {
     if (!live.has(call) || call.outputs.every((output) => lowering.has(output))) continue;
-    const mapping = kernelTable[call.kernel];
+    const mapping = mappingFor(call.kernel, provider);
     invariant(mapping !== undefined, `no mapping of ${call.kernel}`);
     mapping.emit(call, lowering);
   }

@@ -4,6 +4,7 @@ import type { ShardStep } from '../shard-step.js';
 import { listOf, type ShardValues, withList } from '../shard-values.js';
 import { type EmittedStep, emitStep } from './emit.js';
 import type { ShapeAndType, Value } from './graph.js';
+import type { Provider } from './onnx/runtime-package.js';
 import { type Traced, tracePrediction, traceShard } from './trace-step.js';
 
 /** A step of one set of shapes as an ONNX graph, with all that is needed to run it: plain data. */
@@ -22,16 +23,25 @@ export interface WrittenPrediction extends WrittenStep {
 }
 
 /** @throws CompileRefusal if the step cannot be a graph; LockstepError as the step itself */
-export function writeShard(step: ShardStep, task: ShardTask, training: boolean): WrittenShard {
+export function writeShard(
+  step: ShardStep,
+  task: ShardTask,
+  training: boolean,
+  provider: Provider,
+): WrittenShard {
   const traced = traceShard(step, task, training);
-  const { written, names } = write(traced, traced.gradients, listOf(traced.values));
+  const { written, names } = write(traced, traced.gradients, listOf(traced.values), provider);
   return { ...written, values: withList(traced.values, names) };
 }
 
 /** The same for the model's outputs in inference mode. */
-export function writePrediction(step: ShardStep, x: readonly HostTensor[]): WrittenPrediction {
+export function writePrediction(
+  step: ShardStep,
+  x: readonly HostTensor[],
+  provider: Provider,
+): WrittenPrediction {
   const traced = tracePrediction(step, x);
-  const { written, names } = write(traced, [], traced.outputs);
+  const { written, names } = write(traced, [], traced.outputs, provider);
   const outputs = traced.outputs.map(({ shape, dtype }, i) => ({ shape, dtype, name: names[i] }));
   return { ...written, outputs };
 }
@@ -40,9 +50,10 @@ function write(
   traced: Traced,
   gradients: readonly (Value | null)[],
   read: readonly Value[],
+  provider: Provider,
 ): { readonly written: WrittenStep; readonly names: readonly string[] } {
   const found = gradients.filter((gradient) => gradient !== null);
-  const { model, weights, fed, outputs } = emitStep(traced, [...found, ...read]);
+  const { model, weights, fed, outputs } = emitStep(traced, [...found, ...read], provider);
   const names = outputs.values();
   const ofGradients = gradients.map((gradient) => (gradient === null ? null : (names.next().value ?? null)));
   return { written: { model, weights, fed, gradients: ofGradients }, names: [...names] };

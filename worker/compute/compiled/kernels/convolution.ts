@@ -5,7 +5,8 @@ import { CompileRefusal } from '../refusal.js';
 import { biasAfter } from './bias.js';
 import { emitActivation, isFusedActivation } from './elementwise.js';
 import { integersOf, type KernelMapping, type KernelTable, oneOf } from './kernel.js';
-import { afterOf, convolutionWindow, transposedAttributes, type Window, windowAttributes } from './window.js';
+import { slicesOf } from './positions.js';
+import { convolutionWindow, transposedAttributes, type Window, windowAttributes } from './window.js';
 
 /*
  * Convolutions of images and volumes and their gradients, in planes. ONNX operator set 18. The input's gradient is a ConvTranspose
@@ -72,31 +73,13 @@ const inputGradient = (kind: Kind): KernelMapping => ({
   },
 });
 
-/** Every combination of one number per list, the last list's running fastest. */
-const combinations = (lists: readonly (readonly number[])[]): number[][] =>
-  lists.reduce<number[][]>((all, list) => all.flatMap((some) => list.map((one) => [...some, one])), [[]]);
-
 /** The pixels of x that each position of the filter meets: [rows, channels, places of the window], one per position. */
-function slices(
-  { x }: KernelCall['inputs'],
-  { axes, batchSize, inChannels }: Window,
-  lowering: Lowering,
-): string[] {
-  const { onnx } = lowering;
-  const ends = axes.map(afterOf);
-  let image = lowering.full(x, 'planes');
-  if (axes.some(({ before }, i) => before > 0 || ends[i] > 0)) {
-    const pads = onnx.integers([0, 0, ...axes.map(({ before }) => before), 0, 0, ...ends]);
-    image = onnx.op('Pad', [image, pads, onnx.scalar(0)]);
-  }
+function slices({ x }: KernelCall['inputs'], window: Window, lowering: Lowering): string[] {
+  const { axes, batchSize, inChannels } = window;
   const shape = [batchSize, inChannels, sizeOf(axes.map(({ places }) => places))];
-  const offsets = axes.map(({ filter, dilation }) => Array.from({ length: filter }, (_, i) => i * dilation));
-  const strides = axes.map(({ stride }) => stride);
-  return combinations(offsets).map((begin) => {
-    const end = begin.map((from, i) => from + (axes[i].places - 1) * strides[i] + 1);
-    const bounds = [begin, end, axes.map((_, i) => i + 2), strides];
-    return lowering.reshape(onnx.op('Slice', [image, ...bounds.map((b) => onnx.integers(b))]), shape);
-  });
+  return slicesOf(lowering.full(x, 'planes'), window, 0, lowering).map((slice) =>
+    lowering.reshape(slice, shape),
+  );
 }
 
 /** Up to here a product per position is a few rows high, and one product of all positions takes a third of the time. */

@@ -54,28 +54,42 @@ function reluGradientAfter({ inputs: { input }, outputs: [output] }: KernelCall,
   return relu?.outputs[0] === input ? next : null;
 }
 
+/**
+ * The gradient by a pool's image, with that of the relu before it if there is one.
+ * @param pooled what the pool gave, in planes
+ * @param spread brings slopes to where the maxima are, in planes
+ */
+export function emitMaxPoolGradient(
+  call: KernelCall,
+  lowering: Lowering,
+  pooled: string,
+  spread: (slope: string) => string,
+): void {
+  const reluGradient = reluGradientAfter(call, lowering);
+  const [output] = (reluGradient ?? call).outputs;
+  const whole = lowering.full(call.inputs.dy, 'planes');
+  const slope = reluGradient === null ? whole : emitSlopeAboveZero(lowering.onnx, whole, pooled);
+  lowering.set(output, spread(slope), { layout: 'planes' });
+}
+
 const maxPoolGrad: KernelMapping = {
   infer: ({ input }) => oneOf(input.shape, input.dtype),
   emit: (call, lowering) => {
-    const { dy, input } = call.inputs;
+    const { input } = call.inputs;
     const { onnx } = lowering;
     const window = poolingWindow(input.shape, call.attributes);
     const [pooled, places] = maxima(input, window, lowering);
-    const reluGradient = reluGradientAfter(call, lowering);
-    const [output] = (reluGradient ?? call).outputs;
-    const whole = lowering.full(dy, 'planes');
-    const slope = reluGradient === null ? whole : emitSlopeAboveZero(onnx, whole, pooled);
-    const shape = planesShape(output.shape);
-    if (tiles(window)) {
-      const { kernel_shape, strides } = windowAttributes(window);
-      const inputs = [slope, places, onnx.integers(shape)];
-      const name = onnx.op('MaxUnpool', inputs, { kernel_shape, strides });
-      return lowering.set(output, name, { layout: 'planes' });
-    }
-    const zeros = onnx.op('Expand', [onnx.scalar(0), onnx.integers([sizeOf(shape)])]);
-    const flat = [places, slope].map((name) => lowering.reshape(name, [-1]));
-    const added = onnx.op('ScatterElements', [zeros, ...flat], { axis: 0, reduction: 'add' });
-    lowering.set(output, lowering.reshape(added, shape), { layout: 'planes' });
+    const shape = planesShape(input.shape);
+    emitMaxPoolGradient(call, lowering, pooled, (slope) => {
+      if (tiles(window)) {
+        const { kernel_shape, strides } = windowAttributes(window);
+        return onnx.op('MaxUnpool', [slope, places, onnx.integers(shape)], { kernel_shape, strides });
+      }
+      const zeros = onnx.op('Expand', [onnx.scalar(0), onnx.integers([sizeOf(shape)])]);
+      const flat = [places, slope].map((name) => lowering.reshape(name, [-1]));
+      const added = onnx.op('ScatterElements', [zeros, ...flat], { axis: 0, reduction: 'add' });
+      return lowering.reshape(added, shape);
+    });
   },
 };
 
