@@ -24,9 +24,10 @@ it.each([
     const skipping = [...jobOf(name), '--on-non-finite', 'skip'];
     const reference = await run.train([...skipping, '--workers', '1']);
     expect(reference.report).toMatchObject({ steps: 12, skippedSteps: [3, 9] });
+    // Both strike at a byte of the connection: a worker told to stop at a shard may have begun its last one of the step.
     const plan = [
-      { step: 2, phase: 'computing' as const, do: 'kill' as const },
-      { step: 8, phase: 'uploading' as const, do: 'kill' as const },
+      { step: 2, phase: 'uploading' as const, do: 'kill' as const },
+      { step: 8, phase: 'receiving' as const, do: 'kill' as const },
     ];
     const trained = await run.train([...skipping, '--workers', '3', '--faults', await planOf(run, plan)]);
     expect(trained.report.skippedSteps).toEqual([3, 9]);
