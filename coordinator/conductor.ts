@@ -80,7 +80,7 @@ export class Conductor {
     const remote = new RemoteWorker(session);
     this.#roster.add(remote);
     session.onMessage((message, payload) => this.#receive(remote, message, payload));
-    void session.closed.then(({ reason }) => this.#leave(remote, reason));
+    void session.ending.then(({ reason }) => this.#leave(remote, reason));
     this.#mailbox.post({ type: 'joined', worker: remote.worker });
     this.#enrolment.prepare(remote);
   }

@@ -70,6 +70,11 @@ export class Session<Out extends object, In> {
     return this.#connection.bufferedBytes;
   }
 
+  /** Resolves, once, when nothing can be received any more, be it that the peer has not answered a close; never rejects. */
+  get ending(): Promise<CloseInfo> {
+    return this.#connection.ending;
+  }
+
   /** Resolves, once, when the connection has ended; never rejects. */
   get closed(): Promise<CloseInfo> {
     return this.#connection.closed;

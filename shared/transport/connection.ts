@@ -48,6 +48,11 @@ export interface Connection {
   /** Where the peer is, for logs. */
   readonly peer: string;
   readonly bufferedBytes: number;
+  /**
+   * Resolves, once, when nothing can be received any more: this end closes, the other end has closed, or it broke.
+   * Never rejects. What is still to be sent may hold `closed` up.
+   */
+  readonly ending: Promise<CloseInfo>;
   /** Resolves, once, when both directions have ended; never rejects. */
   readonly closed: Promise<CloseInfo>;
   /**

@@ -45,6 +45,7 @@ export function createMemoryPair({
 
 class MemoryConnection implements Connection {
   readonly peer: string;
+  readonly ending: Promise<CloseInfo>;
   readonly closed: Promise<CloseInfo>;
   readonly #schedule: Schedule;
   readonly #decoder: FrameDecoder;
@@ -56,6 +57,7 @@ class MemoryConnection implements Connection {
   #bufferedBytes = 0;
   #receivedBytes = 0;
   #phase: 'open' | 'closing' | 'closed' = 'open';
+  #resolveEnding: (info: CloseInfo) => void = () => undefined;
   #resolveClosed: (info: CloseInfo) => void = () => undefined;
 
   constructor(peer: string, schedule: Schedule, limits: ConnectionLimits) {
@@ -63,6 +65,9 @@ class MemoryConnection implements Connection {
     this.#schedule = schedule;
     this.#limits = limits;
     this.#decoder = new FrameDecoder(limits);
+    this.ending = new Promise((resolve) => {
+      this.#resolveEnding = resolve;
+    });
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -107,7 +112,9 @@ class MemoryConnection implements Connection {
     if (this.#phase !== 'open') return;
     this.#phase = 'closing';
     this.#inbox.clear();
-    this.#post({ kind: 'close', info: { code, reason, by: 'us' } });
+    const info = { code, reason, by: 'us' } as const;
+    this.#resolveEnding(info);
+    this.#post({ kind: 'close', info });
   }
 
   /** Ends this side alone. */
@@ -116,6 +123,7 @@ class MemoryConnection implements Connection {
     this.#phase = 'closed';
     this.#underWay = [];
     this.#bufferedBytes = 0;
+    this.#resolveEnding(info);
     this.#resolveClosed(info);
   }
 

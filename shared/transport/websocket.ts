@@ -46,6 +46,7 @@ interface Frame {
 /** A connection over one open WebSocket; each piece of a frame is one binary message. */
 export class WebSocketConnection implements Connection {
   readonly peer: string;
+  readonly ending: Promise<CloseInfo>;
   readonly closed: Promise<CloseInfo>;
   readonly #socket: WebSocket;
   readonly #stream: Duplex;
@@ -56,6 +57,7 @@ export class WebSocketConnection implements Connection {
   #receivedBytes = 0;
   #isGathering = false;
   #state: State = { phase: 'open' };
+  #resolveEnding: (info: CloseInfo) => void = () => undefined;
 
   /** @param stream the socket under `socket`, whose bytes are counted */
   constructor(socket: WebSocket, stream: Duplex, peer: string, limits: ConnectionLimits) {
@@ -70,13 +72,17 @@ export class WebSocketConnection implements Connection {
       // ws has met a broken frame, and closes by itself; anything else comes with a plain close.
       if (this.#state.phase !== 'open' || error.code?.startsWith('WS_ERR_') !== true) return;
       const code = error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'oversize' : 'malformed';
-      this.#state = { phase: 'closing', info: { code, reason: error.message, by: 'us' } };
+      this.#end(code, error.message);
+    });
+    this.ending = new Promise((resolve) => {
+      this.#resolveEnding = resolve;
     });
     this.closed = new Promise((resolve) => {
       socket.once('close', (status: number, reason: Buffer) => {
         const info = this.#state.phase === 'closing' ? this.#state.info : closedByPeer(status, reason);
         this.#state = { phase: 'closed' };
         this.#inbox.clear();
+        this.#resolveEnding(info);
         resolve(info);
       });
     });
@@ -143,8 +149,10 @@ export class WebSocketConnection implements Connection {
   }
 
   #end(code: RejectCode, reason: string): void {
-    this.#state = { phase: 'closing', info: { code, reason, by: 'us' } };
+    const info = { code, reason, by: 'us' } as const;
+    this.#state = { phase: 'closing', info };
     this.#inbox.clear();
+    this.#resolveEnding(info);
   }
 
   #count(bytes: number): void {

@@ -102,6 +102,19 @@ function describeTransport(name: string, connect: Connect): void {
         expect(await b.closed).toEqual({ code: 'manifest_mismatch', reason, by: 'peer' });
       }));
 
+    it('says at once that it hears nothing more, and waits for the other end only to have closed', () =>
+      withPair(async (a, b) => {
+        let isClosed = false;
+        void a.closed.then(() => {
+          isClosed = true;
+        });
+        a.close('invalid_message', 'no such shard');
+        expect(await a.ending).toEqual({ code: 'invalid_message', reason: 'no such shard', by: 'us' });
+        expect(isClosed).toBe(false);
+        expect(await a.closed).toEqual(await a.ending);
+        expect(await b.ending).toEqual(await b.closed);
+      }));
+
     it('does nothing when sending on a closed connection, and still releases the payload', () =>
       withPair(async (a, b) => {
         b.close('goodbye');

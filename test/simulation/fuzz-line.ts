@@ -12,6 +12,7 @@ import { Inbox } from '../../shared/transport/inbox.js';
 export class FuzzLine implements Connection {
   readonly peer = 'fuzz';
   readonly bufferedBytes = 0;
+  readonly ending: Promise<CloseInfo>;
   readonly closed: Promise<CloseInfo>;
   /** Null while it is open. */
   ended: CloseInfo | null = null;
@@ -25,6 +26,7 @@ export class FuzzLine implements Connection {
     this.closed = new Promise((resolve) => {
       this.#resolve = resolve;
     });
+    this.ending = this.closed;
   }
 
   /** The pieces arrive. */

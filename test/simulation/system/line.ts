@@ -107,6 +107,7 @@ export class Line {
 
 export class LineEnd implements Connection {
   readonly peer: string;
+  readonly ending: Promise<CloseInfo>;
   readonly closed: Promise<CloseInfo>;
   readonly #line: Line;
   readonly #side: 0 | 1;
@@ -118,12 +119,16 @@ export class LineEnd implements Connection {
   #reachedMs = Number.NEGATIVE_INFINITY;
   #bufferedBytes = 0;
   #phase: 'open' | 'closing' | 'closed' = 'open';
+  #resolveEnding: (info: CloseInfo) => void = () => {};
   #resolveClosed: (info: CloseInfo) => void = () => {};
 
   constructor(line: Line, side: 0 | 1) {
     this.#line = line;
     this.#side = side;
     this.peer = line.options.names[1 - side];
+    this.ending = new Promise((resolve) => {
+      this.#resolveEnding = resolve;
+    });
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -175,6 +180,7 @@ export class LineEnd implements Connection {
     this.#inbox.clear();
     this.#line.options.onEnd(this.#line, this.#side);
     const info: CloseInfo = { code, reason, by: 'us' };
+    this.#resolveEnding(info);
     this.#post({ kind: 'close', info });
     const { clock, processes } = this.#line.options;
     clock.after(closeTimeoutMs, () => processes[this.#side].enter(() => this.finish(info)));
@@ -185,6 +191,7 @@ export class LineEnd implements Connection {
     this.#phase = 'closed';
     this.#line.options.onEnd(this.#line, this.#side);
     for (const release of [...this.#lent]) release();
+    this.#resolveEnding(info);
     this.#resolveClosed(info);
   }
 
