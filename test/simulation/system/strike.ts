@@ -106,10 +106,11 @@ function damage(injector: FaultInjector, fault: Fault): boolean {
   if (bytes === undefined || bytes.length === 0) return false;
   const at = (fault.choice >>> 8) % bytes.length;
   if (fault.choice % 2 === 0) disk.files.set(path, bytes.slice(0, at));
+  // Added, not flipped: the same damage a second time would repair it.
   else
     disk.files.set(
       path,
-      bytes.map((byte, i) => (i === at ? byte ^ 4 : byte)),
+      bytes.map((byte, i) => (i === at ? byte + 4 : byte)),
     );
   injector.world.saved.damaged(complete.at(-1) ?? '');
   injector.damaged = { fault, at: injector.phases() };
