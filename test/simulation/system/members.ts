@@ -130,7 +130,8 @@ export class Members {
   check(): void {
     const nowMs = this.#nowMs();
     for (const [line, member] of this.#members) {
-      const silentMs = nowMs - member.heardMs;
+      // A coordinator that was stopped counts from when it goes on: it could not have heard anybody before.
+      const silentMs = nowMs - Math.max(member.heardMs, this.#continuedMs());
       if (silentMs > limits.silenceMs + silenceSlackMs)
         throw new InvariantBroken('I5', `a worker has been silent for ${silentMs} ms and is not lost`);
       this.#checkBeats(line, member, nowMs);
